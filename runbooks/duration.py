@@ -1,0 +1,83 @@
+"""Durations and thresholds as runbooks write them: `5m`, `1h30m`, `90d`, and `< 0.5`."""
+
+import operator
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, model_serializer, model_validator
+
+from runbooks.value import Value
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(?:\d+[smhdw])+")
+_PART = re.compile(r"(\d+)([smhdw])")
+_THRESHOLD = re.compile(r"\s*(<=|>=|==|!=|<|>)\s*(-?\d+(?:\.\d+)?)\s*")
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+def seconds(text: object) -> float:
+    """Seconds in a duration such as `90s`, `5m`, `1h30m` or `90d`.
+
+    Raises:
+        ValueError: it is not one; a bare number is refused because nobody can tell its unit.
+    """
+    if isinstance(text, str) and _DURATION.fullmatch(text):
+        return float(sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+    raise ValueError(f"{text!r} is not a duration; write a number with a unit, such as 30s, 5m, 4h or 90d")
+
+
+def in_words(duration: float) -> str:
+    """A duration as people write it: `90` seconds is `1m30s`; whole units only, at most two."""
+    if duration <= 0:
+        return "0m"
+    parts: list[str] = []
+    rest = round(duration)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if rest >= size and len(parts) < 2:
+            parts.append(f"{rest // size}{unit}")
+            rest %= size
+    return "".join(parts)
+
+
+def _parsed(value: Any) -> float:
+    return float(value) if isinstance(value, float) else seconds(value)
+
+
+Duration = Annotated[float, BeforeValidator(_parsed), PlainSerializer(in_words, return_type=str, when_used="json")]
+"""Seconds, written as text with units."""
+
+
+class Threshold(Value):
+    """One comparison, such as `< 0.5`. There is no expression language (runbook-format, rule 6)."""
+
+    operator: str
+    limit: float
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        if isinstance(value, dict | Threshold):
+            return value
+        found = _THRESHOLD.fullmatch(value) if isinstance(value, str) else None
+        if not found:
+            raise ValueError(f'{value!r} is not a comparison; write one of < <= > >= == != and a number, such as "< 0.5"')
+        return {"operator": found[1], "limit": float(found[2])}
+
+    @model_serializer
+    def _to_text(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.limit:g}"
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` satisfies the comparison."""
+        return _COMPARE[self.operator](value, self.limit)

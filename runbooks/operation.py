@@ -1,0 +1,174 @@
+"""What a backend can do, what a run would change, and what came of it. The words that `actions` and flows share."""
+
+import hashlib
+from enum import StrEnum
+
+from pydantic import Field
+
+from runbooks.severity import Tier
+from runbooks.timeline import canonical
+from runbooks.value import Json, Moment, Value
+
+
+class ArgumentType(StrEnum):
+    """Types that an operation's argument may have."""
+
+    INTEGER = "integer"
+    NUMBER = "number"
+    TEXT = "text"
+    BOOLEAN = "boolean"
+    ANY = "any"
+
+
+class Argument(Value):
+    """One argument of an operation, as its backend declares it. Bounds are absolute."""
+
+    type: ArgumentType
+    required: bool = True
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[Json, ...] = ()
+    help: str = ""
+
+
+class Operation(Value):
+    """One thing that a backend can do.
+
+    `reads` operations never change anything and are what diagnostics use. `tier` is the base tier (rule S3). `target` names the
+    argument that says what is touched. `sample` is an example result, with which every `shows` template is tried on loading.
+    `reversible` false makes every use R3. `looks` says whether the present state can be read back after a crash; where it cannot,
+    an unknown outcome goes to a person (engine.md, "in doubt").
+    """
+
+    name: str = Field(pattern=r"^[a-z]+(\.[a-z_]+)?$")
+    title: str
+    reads: bool
+    tier: Tier = Tier.R0
+    arguments: dict[str, Argument] = {}
+    target: str | None = None
+    sample: Json = None
+    reversible: bool = True
+    looks: bool = True
+    plans: bool = True
+
+
+class Call(Value):
+    """One operation with its arguments, complete and rendered. `environment` binds it to where the incident is."""
+
+    operation: str
+    arguments: dict[str, Json] = {}
+    bind: dict[str, str] = {}
+    target: str | None = None
+    environment: str | None = None
+
+
+class Reading(Value):
+    """What was read: the present state of a target, or a diagnostic's result.
+
+    `value` is JSON. For `metrics.query` it is {"rows": [{label: text, …, "value": number}], "value": number or None}.
+    `revision` is the far side's own version, where it has one; a change is a compare-and-set against it, else against `value`.
+    """
+
+    value: Json = None
+    revision: str | None = None
+    changed_by: str | None = None
+    changed_at: Moment | None = None
+    read_at: Moment | None = None
+
+
+class Proposal(Value):
+    """What a call would make of a reading: the value wanted, and how to say both in words."""
+
+    value: Json
+    before_text: str
+    after_text: str
+    count: int = 1
+    note: str = ""
+
+
+class Check(Value):
+    """A pre-check with its result in words (rule S5). `holds` None means: no data."""
+
+    name: str
+    holds: bool | None
+    text: str
+
+
+class Plan(Value):
+    """What will change, exactly (rule S6). Its hash is what an approval binds to (rule S7).
+
+    `id` is new with each planning, so that scaling, undoing and scaling again works (rule S11). `ends_after` is seconds until the
+    declared end, None for a change that is not limited in time. Money, quality and latency are the runbook's words, rendered.
+    """
+
+    id: str
+    step: str
+    call: Call
+    parameters: dict[str, Json] = {}
+    before: Reading
+    proposal: Proposal
+    tier: Tier
+    checks: tuple[Check, ...] = ()
+    effect: str = ""
+    cost: dict[str, str] = {}
+    undo: str = ""
+    ends_after: float | None = None
+    made_at: Moment
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over what will be done to what from which state: parameters and live state, not the words."""
+        return hashlib.sha256(
+            canonical(
+                {
+                    "id": self.id,
+                    "step": self.step,
+                    "call": self.call.model_dump(mode="json"),
+                    "parameters": self.parameters,
+                    "before": {"value": self.before.value, "revision": self.before.revision},
+                    "after": self.proposal.value,
+                    "tier": self.tier.value,
+                }
+            )
+        ).hexdigest()
+
+    @property
+    def blocked_by(self) -> tuple[Check, ...]:
+        """The checks that do not hold; missing data does not hold."""
+        return tuple(check for check in self.checks if check.holds is not True)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the target already is as wanted."""
+        return bool(self.before.value == self.proposal.value)
+
+
+class OutcomeStatus(StrEnum):
+    """What is known about an effect."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"  # certain: nothing was changed
+    UNKNOWN = "unknown"  # may or may not have happened: look before anything else
+
+
+class Outcome(Value):
+    """What came of an attempt to change something. `reason` is a sentence for the person who pressed."""
+
+    status: OutcomeStatus
+    reason: str = ""
+    before: Reading | None = None
+    after: Reading | None = None
+    retry_after: float | None = None
+
+
+class Measurement(Value):
+    """One diagnostic's answer. `value` is the number that thresholds compare; None is "no data", never zero."""
+
+    diagnostic: str
+    title: str
+    text: str
+    value: float | None = None
+    unit: str | None = None
+    measured_at: Moment
+    error: str | None = None
+    result: Json = None
