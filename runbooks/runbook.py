@@ -36,7 +36,7 @@ class Approvals(StrEnum):
     TWO = "two"
 
     @property
-    def count(self) -> int:
+    def people(self) -> int:
         """0, 1 or 2."""
         return ("none", "one", "two").index(self.value)
 

@@ -1,0 +1,349 @@
+"""What each screen shows, as data: drawn by `bot.slack.cards` and by pages, filled by flows. Words and numbers, never layout.
+
+A screen holds everything that its drawing needs, so that a card is a pure function of the database and can be redrawn at any time.
+"""
+
+from typing import Literal
+
+from runbooks.change import Suspect
+from runbooks.drill import Drill
+from runbooks.duration import Threshold
+from runbooks.incident import Incident
+from runbooks.operation import Measurement, Plan
+from runbooks.people import Person
+from runbooks.postmortem import FollowUp, Phases, Review
+from runbooks.run import ActionRun, Mitigation
+from runbooks.runbook import Parameter
+from runbooks.severity import Severity, Tier
+from runbooks.value import Json, Moment, Value
+
+
+class ActionButton(Value):
+    """An action on offer. `withheld` is the reason why it cannot be pressed now; the button then explains itself when clicked.
+
+    `direct` means that one click runs it (rule S6, `confirm: card`); otherwise a dialog follows.
+    """
+
+    step: str
+    title: str
+    tier: Tier
+    approvals: int
+    direct: bool = False
+    withheld: str | None = None
+    plan_text: str = ""
+
+
+class Shown(Value):
+    """A measurement on the card, with the limit that it is held against."""
+
+    measurement: Measurement
+    limit: Threshold | None = None
+
+
+class Freshness(Value):
+    """How far the runbook can be trusted (mission B4). `warning` comes first on the card when it is set."""
+
+    runbook: str
+    title: str
+    version: int
+    hash: str
+    reviewed_days: int
+    overdue: bool
+    drilled_days: int | None = None
+    drill_passed: bool | None = None
+    failed_step: str | None = None
+    used_days: int | None = None
+    changed_days: int | None = None
+    warning: str | None = None
+
+
+class RunLine(Value):
+    """A run with the mitigation that it left, if any, and the people's names for its ids."""
+
+    run: ActionRun
+    mitigation: Mitigation | None = None
+    by: Person | None = None
+    holds: Threshold | None = None
+    hold_for: float = 0.0
+    held_for: float = 0.0
+
+
+class IncidentCard(Value):
+    """Screen 1: the card."""
+
+    incident: Incident
+    what_broke: str
+    owner: str
+    on_call: tuple[Person, ...] = ()
+    affected: str
+    commander: Person | None = None
+    acknowledged_by: Person | None = None
+    safe_actions: tuple[ActionButton, ...] = ()
+    gated_actions: tuple[ActionButton, ...] = ()
+    diagnosis: tuple[Shown, ...] = ()
+    diagnosing: bool = False
+    measured_at: Moment | None = None
+    suspects: tuple[Suspect, ...] = ()
+    state_lines: tuple[str, ...] = ()
+    runs: tuple[RunLine, ...] = ()
+    mitigations: tuple[Mitigation, ...] = ()
+    links: dict[str, str] = {}
+    freshness: Freshness
+    notes: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+    button_expires_at: Moment
+    drawn_at: Moment
+
+
+class Loading(Value):
+    """A dialog that has opened and waits for its contents."""
+
+    title: str
+    text: str
+
+
+class PlanDialog(Value):
+    """Screen 2: the click that counts. `refusal` takes the place of the button when the plan cannot run.
+
+    `approvers` names who is asked when approval is needed. `alone_at_night` offers break-glass (rule S25), with a reason.
+    """
+
+    incident: Incident
+    run_id: int
+    title: str
+    plan: Plan
+    plan_hash: str
+    tier: Tier
+    approvals: int
+    approvers: str = ""
+    parameters: dict[str, Parameter] = {}
+    values: dict[str, Json] = {}
+    refusal: str | None = None
+    watch: str = ""
+    ends_at: Moment | None = None
+    reminder_at: Moment | None = None
+    last_run: str = ""
+    break_glass: bool = False
+    expires_at: Moment
+
+
+class ApprovalRequest(Value):
+    """The same plan, put to those who may approve. Redrawn when decided; then without buttons."""
+
+    incident: Incident
+    run: ActionRun
+    plan: Plan
+    requested_by: Person | None
+    approvers: str
+    until_at: Moment
+    decided: str | None = None
+
+
+class RunMessage(Value):
+    """Screen 3: a run in the thread, redrawn as it goes on. `text` and `next_step` are whole sentences; `buttons` are closed words."""
+
+    incident: Incident
+    line: RunLine
+    text: str
+    next_step: str = ""
+    buttons: tuple[Literal["undo", "extend", "keep", "worked", "failed", "escalate", "cancel"], ...] = ()
+
+
+class Refusal(Value):
+    """Screen 4: a sentence with the reason, who can help, what can be done instead."""
+
+    text: str
+    incident_id: int | None = None
+    step: str | None = None
+    offer: Literal["plan", "timeline", "none"] = "none"
+
+
+class MoreDialog(Value):
+    """Everything else that can be done about an incident."""
+
+    incident: Incident
+    gated_actions: tuple[ActionButton, ...] = ()
+    safe_actions: tuple[ActionButton, ...] = ()
+    freshness: Freshness
+    links: dict[str, str] = {}
+    expires_at: Moment
+
+
+class MatchDialog(Value):
+    """Why this runbook, what else was near, and a way to say that it is the wrong one."""
+
+    incident: Incident
+    runbook_title: str
+    candidates: dict[str, str]
+
+
+class SeverityDialog(Value):
+    """Choose the severity."""
+
+    incident: Incident
+    choices: tuple[Severity, ...]
+
+
+class NoteDialog(Value):
+    """Write a status update: it goes into the thread and on the timeline."""
+
+    incident: Incident
+
+
+class DeclareDialog(Value):
+    """Declare an incident by hand: title and severity, and the rest has defaults."""
+
+    services: tuple[str, ...] = ()
+    title: str = ""
+    message_link: str | None = None
+    channel: str | None = None
+
+
+class ResolveDialog(Value):
+    """Screen 5: what fixed it, and what becomes of each open mitigation."""
+
+    incident: Incident
+    proposed: str
+    mitigations: tuple[Mitigation, ...] = ()
+    people: tuple[Person, ...] = ()
+    running: tuple[str, ...] = ()
+
+
+class ResolvedMessage(Value):
+    """What stands in the thread when it is over."""
+
+    incident: Incident
+    phases: Phases
+    worked: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
+    review: Review | None = None
+    review_owner: Person | None = None
+    draft_url: str | None = None
+
+
+class MitigationNotice(Value):
+    """A mitigation is about to end, or asks what should become of it."""
+
+    incident: Incident
+    mitigation: Mitigation
+    owner: Person | None
+    asks: bool
+    text: str
+
+
+class ExtendDialog(Value):
+    """Until when a mitigation should stay."""
+
+    incident: Incident
+    mitigation: Mitigation
+    proposed_at: Moment
+
+
+class HomeScreen(Value):
+    """Screen 6: App Home of one person."""
+
+    person: Person | None
+    waiting: tuple[str, ...] = ()
+    approvals: tuple[ApprovalRequest, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    mitigations: tuple[tuple[Mitigation, Incident], ...] = ()
+    reviews: tuple[tuple[Review, Incident], ...] = ()
+    follow_ups: tuple[FollowUp, ...] = ()
+    next_drill: Drill | None = None
+    on_call: dict[str, str] = {}
+    links: dict[str, str] = {}
+    drawn_at: Moment
+
+
+class DrillInvitation(Value):
+    """A drill is due: start it or move it."""
+
+    drill: Drill
+    runbook_title: str
+    lead: Person | None
+    overdue: bool = False
+    decided: str | None = None
+
+
+class DrillMoveDialog(Value):
+    """Another date for a drill, within its quarter."""
+
+    drill: Drill
+    runbook_title: str
+    latest_at: Moment
+
+
+class DrillReport(Value):
+    """How a drill went: findings, times, and what comes next. Teams are graded, never people."""
+
+    drill: Drill
+    runbook_title: str
+    incident: Incident | None
+    phases: Phases
+    url: str | None = None
+
+
+class ReviewNotice(Value):
+    """A post-mortem is opened, due soon, or overdue."""
+
+    review: Review
+    incident: Incident
+    owner: Person | None
+    when: Literal["opened", "before", "after"]
+    url: str | None = None
+
+
+class Notice(Value):
+    """Plain sentences, already complete. `mentions` are people to be named at the front."""
+
+    text: str
+    incident_id: int | None = None
+    drill: bool = False
+    mentions: tuple[Person, ...] = ()
+
+
+class Page(Value):
+    """Somebody is called: what broke, why they, what to do."""
+
+    incident: Incident
+    person: Person
+    reason: str
+    url: str | None = None
+
+
+class Welcome(Value):
+    """The demo's first minute, in the channel."""
+
+    simulation_url: str
+    steps: tuple[str, ...]
+    faults: dict[str, str]
+
+
+Dialog = (
+    Loading
+    | PlanDialog
+    | MoreDialog
+    | MatchDialog
+    | SeverityDialog
+    | NoteDialog
+    | DeclareDialog
+    | ResolveDialog
+    | ExtendDialog
+    | DrillMoveDialog
+    | Refusal
+)
+Message = (
+    IncidentCard
+    | ApprovalRequest
+    | RunMessage
+    | Refusal
+    | ResolvedMessage
+    | MitigationNotice
+    | DrillInvitation
+    | DrillReport
+    | ReviewNotice
+    | Notice
+    | Page
+    | Welcome
+)
+Screen = Dialog | Message | HomeScreen
