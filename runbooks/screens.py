@@ -221,6 +221,12 @@ class ResolvedMessage(Value):
     draft_url: str | None = None
 
 
+class HandOverDialog(Value):
+    """Choose who takes command."""
+
+    incident: Incident
+
+
 class MitigationNotice(Value):
     """A mitigation is about to end, or asks what should become of it."""
 
@@ -329,6 +335,7 @@ Dialog = (
     | DeclareDialog
     | ResolveDialog
     | ExtendDialog
+    | HandOverDialog
     | DrillMoveDialog
     | Refusal
 )
