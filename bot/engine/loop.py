@@ -1,0 +1,62 @@
+"""A loop that does a thing until there is nothing left, then waits to be woken or for the next look."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from storage.errors import StorageError
+
+log = structlog.get_logger(__name__)
+
+
+class Loop:
+    """Calls `step` again as long as it answers a number above zero. A database error makes it wait and go on, never die."""
+
+    def __init__(self, *, name: str, step: Callable[[], int], poll: float) -> None:
+        self._name, self._step, self._poll = name, step, poll
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.last_turn_at = time.monotonic()
+
+    def start(self) -> None:
+        """Start the loop's thread."""
+        self._thread.start()
+
+    def stop(self, *, grace: float = 10.0) -> None:
+        """Finish the present step and end."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=grace)
+
+    def wake(self) -> None:
+        """Look now."""
+        self._wake.set()
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the last step that went through."""
+        return time.monotonic() - self.last_turn_at
+
+    def _run(self) -> None:
+        trouble = 0
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                done = self._step()
+                self.last_turn_at, trouble = time.monotonic(), 0
+            except StorageError as error:
+                trouble += 1
+                log.warning("loop.storage_unavailable", loop=self._name, error=str(error))
+                self._stopping.wait(min(0.2 * 2**trouble, 5.0))
+                continue
+            except Exception:
+                trouble += 1
+                log.exception("loop.step_failed", loop=self._name)
+                self._stopping.wait(min(0.2 * 2**trouble, 5.0))
+                continue
+            if not done:
+                self._wake.wait(self._poll)
