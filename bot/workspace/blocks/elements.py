@@ -164,7 +164,7 @@ BUTTON = _element(
     focus=False,
 )
 _FEEDBACK = Shape(
-    fields={"text": plain(75), "value": Quiet(of=Text(most=2000)), "accessibility_label": Quiet(text=Text(most=75))},
+    fields={"text": plain(75), "value": Quiet(of=Text(most=2000)), "accessibility_label": Quiet(of=Text(most=75))},
     required=("text", "value"),
 )
 
