@@ -69,9 +69,15 @@ class Backend(Protocol):
 
     `timeout` is seconds left for the call; a backend passes it to every request it makes. Credentials are read at the moment of
     use (rule S18). A backend keeps no state between calls and is safe to use from several threads.
+
+    `environment` is the only one it reaches (staging never touches production); None is for backends that touch no target of
+    their own: readers of a shared system, people, paging. `world` names the simulated world it is confined to, None being the real
+    one: a drill's registry takes nothing else (rule S27).
     """
 
     name: str
+    environment: str | None
+    world: str | None
     operations: tuple[Operation, ...]
 
     def read(self, call: Call, *, timeout: float) -> Reading:

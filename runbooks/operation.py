@@ -37,7 +37,8 @@ class Operation(Value):
     `reads` operations never change anything and are what diagnostics use. `tier` is the base tier (rule S3). `target` names the
     argument that says what is touched. `sample` is an example result, with which every `shows` template is tried on loading.
     `reversible` false makes every use R3. `looks` says whether the present state can be read back after a crash; where it cannot,
-    an unknown outcome goes to a person (engine.md, "in doubt").
+    an unknown outcome goes to a person (engine.md, "in doubt"). `plans` false means that it cannot say beforehand what will change,
+    and the tier rises (rule S6). `internal` operations are Muster's own (paging, answering upstream): no runbook may use them.
     """
 
     name: str = Field(pattern=r"^[a-z]+(\.[a-z_]+)?$")
@@ -50,6 +51,7 @@ class Operation(Value):
     reversible: bool = True
     looks: bool = True
     plans: bool = True
+    internal: bool = False
 
 
 class Call(Value):
@@ -66,10 +68,12 @@ class Reading(Value):
     """What was read: the present state of a target, or a diagnostic's result.
 
     `value` is JSON. For `metrics.query` it is {"rows": [{label: text, …, "value": number}], "value": number or None}.
+    `facts` are what a proposal needs to know beside it (bounds, releases to go back to); they are no part of the state compared.
     `revision` is the far side's own version, where it has one; a change is a compare-and-set against it, else against `value`.
     """
 
     value: Json = None
+    facts: dict[str, Json] = {}
     revision: str | None = None
     changed_by: str | None = None
     changed_at: Moment | None = None

@@ -1,0 +1,261 @@
+"""From a runbook's action to a complete call: parameters resolved and bounded, arguments typed, the target allowed, and all in words.
+
+Pure. What must be read first (the present state, a pre-check's measurement) is handed in by the runner.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from runbooks.duration import Threshold, in_words
+from runbooks.errors import LabelMissing, MusterError, TemplateInvalid
+from runbooks.operation import Argument, ArgumentType, Call, Check, Measurement, Operation, Proposal, Reading
+from runbooks.rendering import render, render_value
+from runbooks.run import MitigationEnd
+from runbooks.runbook import Action, Otherwise, Parameter, Relative, Runbook
+from runbooks.severity import Tier
+from runbooks.value import Json
+
+
+class PlanRefused(MusterError):
+    """There is no plan. `reason` is its name (`out_of_bounds`, `target_not_allowed` …), the text a sentence for the person."""
+
+    def __init__(self, reason: str, message: str, *, parameter: str | None = None) -> None:
+        self.reason, self.parameter = reason, parameter
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What somebody wants to do: one action of one runbook version, with the alert's labels and the chosen parameters."""
+
+    action: Action
+    operation: Operation
+    labels: Mapping[str, str]
+    chosen: Mapping[str, Json]
+    environment: str | None
+
+
+def first_call(request: Request) -> Call:
+    """The call as far as it is known before the present state is read: operation, target, environment.
+
+    Raises:
+        PlanRefused: the target cannot be said, or is not among those that the runbook allows.
+    """
+    target = None
+    if request.operation.target:
+        known = {name: value for name, value in _absolute(request).items() if value is not None}
+        target = _rendered(request, request.action.with_.get(request.operation.target), known)
+        if not isinstance(target, str) or not target:
+            raise PlanRefused("no_target", f"{request.action.title}: the target is not known.")
+        if request.action.targets and target not in request.action.targets:
+            allowed = ", ".join(request.action.targets)
+            raise PlanRefused("target_not_allowed", f"{target} is not among the targets that the runbook allows: {allowed}.")
+    return Call(operation=request.operation.name, target=target, environment=request.environment)
+
+
+def full_call(request: Request, first: Call, reading: Reading) -> tuple[Call, dict[str, Json]]:
+    """The complete call and the parameters as they are now absolute (runbook-format.md, rule 11).
+
+    Raises:
+        PlanRefused: a parameter or an argument is missing, of the wrong type or out of bounds.
+    """
+    _unknown(request)
+    parameters = {
+        name: _resolved(request, name, parameter, value, reading)
+        for (name, parameter), value in zip(request.action.parameters.items(), _absolute(request).values(), strict=True)
+    }
+    arguments = {name: _rendered(request, value, parameters) for name, value in request.action.with_.items()}
+    checked = {name: argument(name, declared, arguments.get(name)) for name, declared in request.operation.arguments.items()}
+    return first.model_copy(update={"arguments": {name: value for name, value in checked.items() if value is not None}}), parameters
+
+
+def tier_of(action: Action, operation: Operation, *, raised_by: int = 0) -> Tier:
+    """The base tier, raised by the runbook, by what cannot be undone, by what cannot be planned (rules S3, S6) and by `raised_by`."""
+    tier = max(operation.tier, action.tier, key=lambda tier: tier.rank)
+    if not operation.reversible or action.undo.to == "not-possible":
+        return Tier.R3
+    return tier.raised(raised_by + (0 if operation.plans else 1))
+
+
+def check(name: str, threshold: Threshold, measurement: Measurement) -> Check:
+    """One pre-check against its measurement; without data it does not hold."""
+    if measurement.value is None:
+        why = f" ({measurement.error})" if measurement.error else ""
+        return Check(name=name, holds=None, text=f"{measurement.title}: no data{why}; it must be {threshold}.")
+    holds = threshold.holds(measurement.value)
+    found = f"{measurement.title} is {number(measurement.value, measurement.unit)}"
+    return Check(name=name, holds=holds, text=f"{found}, {'as it must be' if holds else 'but it must be'} {threshold}.")
+
+
+def effect(action: Action, runbook: Runbook) -> str:
+    """What is expected, by when, and what follows if it does not come."""
+    verify = action.verify
+    watched = runbook.diagnostic(verify.diagnostic)
+    title, unit = (watched.title, watched.unit) if watched else (verify.diagnostic, None)
+    then = {Otherwise.ASK: "you are asked", Otherwise.UNDO: "it is undone", Otherwise.ESCALATE: "the next level is called"}
+    limit = f"{_COMPARED[verify.holds.operator]} {number(verify.holds.limit, unit)}"
+    return f"Should bring {title} {limit} within {in_words(verify.within)}. Watched; if it does not, {then[verify.otherwise]}."
+
+
+def undo(action: Action, proposal: Proposal) -> str:
+    """How it is taken back, and when it ends by itself."""
+    if action.undo.to == "not-possible":
+        return "This cannot be undone."
+    if action.undo.after is None:
+        return f"Undo at any time: back to {proposal.before_text}."
+    ends = f"Ends after {in_words(action.undo.after)}: "
+    then = {
+        MitigationEnd.REVERT: f"back to {proposal.before_text}, with a reminder before.",
+        MitigationEnd.ASK: "you are asked whether it stays.",
+        MitigationEnd.KEEP: "it stays, and that is noted.",
+    }
+    return f"{ends}{then[action.undo.then]} Undo at any time: back to {proposal.before_text}."
+
+
+def cost(request: Request, parameters: Mapping[str, Json]) -> dict[str, str]:
+    """The runbook's words on money, quality and latency, rendered."""
+    words = {"money": request.action.cost.money, "quality": request.action.cost.quality, "latency": request.action.cost.latency}
+    try:
+        return {name: render(text, labels=request.labels, parameters=parameters) for name, text in words.items()}
+    except (LabelMissing, TemplateInvalid) as error:
+        raise PlanRefused("template", f"{request.action.title}: {error}.") from error
+
+
+def argument(name: str, declared: Argument, value: Json) -> Json:
+    """The argument, if it has the type and lies within the bounds that the backend declares.
+
+    Raises:
+        PlanRefused: it does not.
+    """
+    if value is None:
+        if declared.required:
+            raise PlanRefused("argument_missing", f"{name} is needed.")
+        return None
+    typed = _TYPED[declared.type](name, value)
+    return _bounded(name, typed, minimum=declared.minimum, maximum=declared.maximum, choices=declared.choices)
+
+
+def number(value: float, unit: str | None) -> str:
+    """A number with its unit as people write it: 0.31 s, 96 %, 3.1 USD."""
+    if unit == "ratio":
+        return f"{value * 100:.3g} %"
+    return f"{value:,.4g}{f' {unit}' if unit else ''}"
+
+
+_COMPARED = {"<": "under", "<=": "to at most", ">": "over", ">=": "to at least", "==": "to", "!=": "away from"}
+
+
+def _unknown(request: Request) -> None:
+    unknown = sorted(set(request.chosen) - set(request.action.parameters))
+    if unknown:
+        raise PlanRefused("unknown_parameter", f"{request.action.title} has no parameter {', '.join(unknown)}.", parameter=unknown[0])
+
+
+def _absolute(request: Request) -> dict[str, Json]:
+    """Each parameter as chosen, else its default; None where the default is relative and the present state is not read yet."""
+    found: dict[str, Json] = {}
+    for name, parameter in request.action.parameters.items():
+        value = request.chosen.get(name)
+        default = None if isinstance(parameter.default, Relative) else parameter.default
+        found[name] = _parameter(request, name, parameter, default if value is None else value)
+    return found
+
+
+def _resolved(request: Request, name: str, parameter: Parameter, value: Json, reading: Reading) -> Json:
+    if value is None and isinstance(parameter.default, Relative):
+        value = _parameter(request, name, parameter, _present(request, name, reading) + parameter.default.relative)
+    if value is None:
+        raise PlanRefused("parameter_missing", f"{parameter.title} is needed.", parameter=name)
+    return value
+
+
+def _present(request: Request, name: str, reading: Reading) -> float:
+    """The present number of the argument that is exactly this parameter."""
+    used = next((key for key, value in request.action.with_.items() if _is_parameter(value, name)), name)
+    present = reading.value.get(used) if isinstance(reading.value, Mapping) else reading.value
+    if isinstance(present, bool) or not isinstance(present, int | float):
+        title = request.action.parameters[name].title
+        raise PlanRefused("no_present_value", f"{title} is relative to the present value, and that is not known.", parameter=name)
+    return present
+
+
+def _is_parameter(template: Json, name: str) -> bool:
+    return isinstance(template, str) and "".join(template.split()) == f"{{{{parameters.{name}}}}}"
+
+
+def _parameter(request: Request, name: str, parameter: Parameter, value: Json) -> Json:
+    """The parameter's value in its type and within its bounds, or a refusal that names it."""
+    if value is None:
+        return None
+    choices = request.action.targets if parameter.type == "target" else parameter.choices
+    if parameter.type in {"target", "choice"} and not choices:
+        raise PlanRefused("no_choices", f"{parameter.title}: the runbook names nothing to choose from.", parameter=name)
+    try:
+        meant = next((choice for choice in choices if str(choice) == value), value)  # forms deliver text
+        typed = _TYPED[_ARGUMENT.get(parameter.type, ArgumentType.ANY)](parameter.title, meant)
+        return _bounded(parameter.title, typed, minimum=parameter.minimum, maximum=parameter.maximum, choices=choices)
+    except PlanRefused as refused:
+        raise PlanRefused(refused.reason, str(refused), parameter=name) from refused
+
+
+def _bounded(name: str, value: Json, *, minimum: float | None, maximum: float | None, choices: tuple[Json, ...]) -> Json:
+    if choices and not any(value == choice and type(value) is type(choice) for choice in choices):
+        raise PlanRefused("not_a_choice", f"{name} is {value}; it must be one of {', '.join(map(str, choices))}.")
+    low, high = minimum is not None and value < minimum, maximum is not None and value > maximum
+    if low or high:
+        allowed = (
+            f"at least {minimum:g}" if maximum is None else f"at most {maximum:g}" if minimum is None else f"{minimum:g} to {maximum:g}"
+        )
+        raise PlanRefused("out_of_bounds", f"{name} would be {value:g}; allowed is {allowed}.")
+    return value
+
+
+def _rendered(request: Request, template: Json, parameters: Mapping[str, Json]) -> Json:
+    try:
+        return render_value(template, labels=request.labels, parameters=parameters)
+    except LabelMissing as error:
+        raise PlanRefused("label_missing", f"{request.action.title}: {error}; the action is withheld.") from error
+    except TemplateInvalid as error:
+        raise PlanRefused("template", f"{request.action.title}: {error}.") from error
+
+
+def _number(name: str, value: Any) -> float:
+    """A finite number; forms deliver text."""
+    try:
+        found = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else None
+    except (ValueError, OverflowError):
+        found = None
+    if found is None or not isfinite(found):
+        raise PlanRefused("wrong_type", f"{name} must be a number, not {value!r}.")
+    return int(found) if found.is_integer() and not isinstance(value, float) else found
+
+
+def _integer(name: str, value: Any) -> int:
+    found = _number(name, value)
+    if found != int(found):
+        raise PlanRefused("wrong_type", f"{name} must be a whole number, not {value!r}.")
+    return int(found)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise PlanRefused("wrong_type", f"{name} must be a text, not {value!r}.")
+    return value
+
+
+def _boolean(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise PlanRefused("wrong_type", f"{name} must be true or false, not {value!r}.")
+    return value
+
+
+_TYPED: dict[ArgumentType, Callable[[str, Any], Json]] = {
+    ArgumentType.INTEGER: _integer,
+    ArgumentType.NUMBER: _number,
+    ArgumentType.TEXT: _text,
+    ArgumentType.BOOLEAN: _boolean,
+    ArgumentType.ANY: lambda _name, value: value,
+}
+_ARGUMENT = {"integer": ArgumentType.INTEGER, "number": ArgumentType.NUMBER, "boolean": ArgumentType.BOOLEAN, "target": ArgumentType.TEXT}

@@ -1,0 +1,322 @@
+"""The one way in which Muster changes anything in the world, and the one caller of `Backend.apply`.
+
+It plans, executes, looks, undoes and pages; it never persists. Flows load what it needs, claim the run, and write what came of it.
+Every call is bounded in time (rule S17); what comes out as text is redacted (rule S19).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from actions import planning
+from actions.contract import Backend, BackendError, Conflict, OutcomeUnknown, Throttled
+from actions.measuring import failed, measured
+from actions.planning import PlanRefused, Request
+from actions.redaction import redact
+from actions.registry import Registry
+from runbooks.errors import LabelMissing, NotFound, TemplateInvalid
+from runbooks.operation import Call, Check, Measurement, Outcome, OutcomeStatus, Plan, Proposal, Reading
+from runbooks.rendering import render_arguments, render_bind
+from runbooks.runbook import Action, Diagnostic, Runbook
+from runbooks.value import Json
+
+UNPLANNED = "This backend cannot say beforehand what will change."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Seconds for each step, all its calls together."""
+
+    measure: float = 10.0
+    plan: float = 20.0
+    execute: float = 45.0
+    page: float = 15.0
+
+
+class Runner:
+    """See the module. `now` is the business clock, aware and in UTC; time limits run on the machine's own `monotonic`."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        now: Callable[[], datetime],
+        limits: Limits | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.registry, self.limits = registry, limits or Limits()
+        self._now, self._monotonic = now, monotonic
+
+    def measure(
+        self, diagnostic: Diagnostic, *, labels: Mapping[str, str], environment: str | None, timeout: float | None = None
+    ) -> Measurement:
+        """Ask one diagnostic. Never raises for what the world does: an error is a measurement without data that says why."""
+        left = self._left(timeout or self.limits.measure)
+        try:
+            operation = self.registry.operations.get(diagnostic.uses)
+            if operation is not None and not operation.reads:
+                return failed(diagnostic, f"{diagnostic.uses} does not only read.", now=self._now())
+            backend = self.registry.backend(diagnostic.uses, environment)
+            call = Call(
+                operation=diagnostic.uses,
+                arguments=render_arguments(diagnostic.with_, labels=labels),
+                bind=render_bind(diagnostic.bind, labels=labels),
+                environment=environment,
+            )
+            reading = backend.read(call, timeout=left())
+        except (BackendError, LabelMissing, TemplateInvalid, NotFound) as error:
+            return failed(diagnostic, str(error), now=self._now())
+        return measured(diagnostic, reading.value, labels=labels, now=self._now())
+
+    def plan(
+        self,
+        action: Action,
+        *,
+        runbook: Runbook,
+        labels: Mapping[str, str],
+        parameters: Mapping[str, Json],
+        environment: str | None,
+        plan_id: str,
+        raised_by: int = 0,
+        timeout: float | None = None,
+    ) -> Plan:
+        """What would change, exactly (rule S6). `raised_by` is what `guards` adds to the tier for a repetition (rule S14).
+
+        A plan with a check that does not hold is still a plan: it is shown with the reason, and `execute` refuses it.
+
+        Raises:
+            PlanRefused: there is no plan; the text says why, in a sentence for the person.
+        """
+        left = self._left(timeout or self.limits.plan)
+        try:
+            return self._planned(
+                self._request(action, labels=labels, parameters=parameters, environment=environment),
+                runbook=runbook,
+                plan_id=plan_id,
+                raised_by=raised_by,
+                left=left,
+            )
+        except NotFound as error:
+            raise PlanRefused("no_backend", str(error)) from error
+        except BackendError as error:
+            raise PlanRefused(_name(error), redact(str(error))) from error
+
+    def execute(self, plan: Plan, *, runbook: Runbook, labels: Mapping[str, str], key: str, timeout: float | None = None) -> Outcome:
+        """Do what the plan says, if the world is still as the plan says (rules S5, S7), as a compare-and-set."""
+        left = self._left(timeout or self.limits.execute)
+        try:
+            backend = self.registry.backend(plan.call.operation, plan.call.environment)
+            present = self._read(backend, plan.call, timeout=left())
+        except (BackendError, NotFound) as error:
+            return _refused(plan, f"Nothing was changed: {_lower(redact(str(error)))}", error=error)
+        if not same(present, plan.before):
+            return _refused(plan, f"Nothing was changed: {drift(plan, present)} Plan again to see what it would be now.", after=present)
+        try:
+            checks = self._checks(runbook, plan, labels=labels, left=left)
+        except TimeUp as error:
+            return _refused(plan, f"Nothing was changed: {_lower(str(error))}", after=present)
+        unmet = [check.text for check in checks if check.holds is not True]
+        if unmet:
+            return _refused(plan, f"Nothing was changed: {' '.join(unmet)}", after=present)
+        return self._apply(backend, plan, plan.proposal.value, expected=present, key=key, left=left)
+
+    def reconcile(self, plan: Plan, *, timeout: float | None = None) -> Outcome:
+        """Say by looking whether a change of unknown outcome took effect (rule S20). Never repeats it."""
+        return self._look(plan, wanted=plan.proposal.value, otherwise=plan.before, timeout=timeout)
+
+    def undo(self, plan: Plan, *, after: Reading | None, key: str, timeout: float | None = None) -> Outcome:
+        """Put back the state from before, if the target still is as the run left it (rule S22).
+
+        `after` is the reading that the run left; None where it was never seen: then the planned value must still stand.
+        """
+        left = self._left(timeout or self.limits.execute)
+        try:
+            backend = self.registry.backend(plan.call.operation, plan.call.environment)
+            present = self._read(backend, plan.call, timeout=left())
+        except (BackendError, NotFound) as error:
+            return _refused(plan, f"Not undone: {_lower(redact(str(error)))}", error=error)
+        looks = self.registry.operations[plan.call.operation].looks
+        left_as = after or Reading(value=plan.proposal.value)
+        if looks and present.value == plan.before.value:
+            return Outcome(
+                status=OutcomeStatus.APPLIED, reason="It already is as before; nothing had to be undone.", before=left_as, after=present
+            )
+        if looks and not same(present, left_as):
+            return _refused(plan, f"Not undone: {_changed(plan, present)} It was not overwritten.", after=present)
+        return self._apply(backend, plan, plan.before.value, expected=present, key=key, left=left)
+
+    def reconcile_undo(self, plan: Plan, *, after: Reading | None, timeout: float | None = None) -> Outcome:
+        """Say by looking whether an undo of unknown outcome took effect."""
+        return self._look(plan, wanted=plan.before.value, otherwise=after or Reading(value=plan.proposal.value), timeout=timeout)
+
+    def page(self, call: Call, *, key: str, timeout: float | None = None) -> Outcome:
+        """Call a person, or answer upstream. `key` makes a repetition harmless, so an unknown outcome may be tried again.
+
+        Raises:
+            PlanRefused: the operation is not one of Muster's own.
+        """
+        operation = self.registry.operations.get(call.operation)
+        if operation is not None and not operation.internal:
+            raise PlanRefused("not_internal", f"{call.operation} changes the world; it needs a plan.")
+        left = self._left(timeout or self.limits.page)
+        try:
+            backend = self.registry.backend(call.operation, call.environment)
+            after = backend.apply(call, None, expected=Reading(), key=key, timeout=left())
+        except OutcomeUnknown as error:
+            return Outcome(status=OutcomeStatus.UNKNOWN, reason=redact(str(error)))
+        except (BackendError, NotFound) as error:
+            wait = error.retry_after if isinstance(error, Throttled) else None
+            return Outcome(status=OutcomeStatus.REFUSED, reason=redact(str(error)), retry_after=wait)
+        return Outcome(status=OutcomeStatus.APPLIED, after=after)
+
+    def _planned(self, request: Request, *, runbook: Runbook, plan_id: str, raised_by: int, left: Callable[[], float]) -> Plan:
+        action, operation = request.action, request.operation
+        backend = self.registry.backend(operation.name, request.environment)
+        first = planning.first_call(request)
+        before = self._read(backend, first, timeout=left())
+        call, parameters = planning.full_call(request, first, before)
+        proposal = self._proposal(backend, call, before)
+        if operation.plans and operation.looks and proposal.value == before.value:
+            raise PlanRefused("changes_nothing", f"{call.target or action.title} already is as wanted: {proposal.before_text}.")
+        plan = Plan(
+            id=plan_id,
+            step=action.id,
+            call=call,
+            parameters=parameters,
+            before=before,
+            proposal=proposal,
+            tier=planning.tier_of(action, operation, raised_by=raised_by),
+            effect=planning.effect(action, runbook),
+            cost=planning.cost(request, parameters),
+            undo=planning.undo(action, proposal),
+            ends_after=action.undo.after,
+            made_at=self._now(),
+        )
+        return plan.model_copy(update={"checks": self._checks(runbook, plan, labels=request.labels, left=left)})
+
+    def _proposal(self, backend: Backend, call: Call, before: Reading) -> Proposal:
+        if self.registry.operations[call.operation].plans:
+            return backend.propose(call, before)
+        return Proposal(value=dict(call.arguments), before_text="not known", after_text="as the runbook says", note=UNPLANNED)
+
+    def _checks(self, runbook: Runbook, plan: Plan, *, labels: Mapping[str, str], left: Callable[[], float]) -> tuple[Check, ...]:
+        """The action's `requires`, measured now."""
+        action = runbook.action(plan.step)
+        found: list[Check] = []
+        for step, threshold in action.guards.requires.items() if action else ():
+            diagnostic = runbook.diagnostic(step)
+            if diagnostic is None:
+                found.append(Check(name=step, holds=None, text=f"The runbook has no diagnostic {step}."))
+                continue
+            seconds = min(self.limits.measure, left())
+            measurement = self.measure(diagnostic, labels=labels, environment=plan.call.environment, timeout=seconds)
+            found.append(planning.check(step, threshold, measurement))
+        return tuple(found)
+
+    def _apply(self, backend: Backend, plan: Plan, value: Json, *, expected: Reading, key: str, left: Callable[[], float]) -> Outcome:
+        try:
+            after = backend.apply(plan.call, value, expected=expected, key=key, timeout=left())
+        except OutcomeUnknown as error:
+            return Outcome(
+                status=OutcomeStatus.UNKNOWN,
+                reason=f"It is not known whether it took effect: {_lower(redact(str(error)))}",
+                before=expected,
+            )
+        except Conflict as error:
+            return _refused(plan, f"Nothing was changed: {_changed(plan, error.current)}", after=error.current)
+        except BackendError as error:
+            return _refused(plan, f"Nothing was changed: {_lower(redact(str(error)))}", error=error)
+        after = after.model_copy(update={"read_at": self._now()})
+        if after.value != value:
+            reason = "The far side accepted the change and shows another value."
+            return Outcome(status=OutcomeStatus.UNKNOWN, reason=reason, before=expected, after=after)
+        return Outcome(status=OutcomeStatus.APPLIED, before=expected, after=after)
+
+    def _look(self, plan: Plan, *, wanted: Json, otherwise: Reading, timeout: float | None) -> Outcome:
+        left = self._left(timeout or self.limits.plan)
+        if not self.registry.operations[plan.call.operation].looks:
+            return Outcome(status=OutcomeStatus.UNKNOWN, reason="Nobody but a person can tell whether this was done.")
+        try:
+            backend = self.registry.backend(plan.call.operation, plan.call.environment)
+            present = self._read(backend, plan.call, timeout=left())
+        except (BackendError, NotFound) as error:
+            wait = error.retry_after if isinstance(error, Throttled) else None
+            return Outcome(status=OutcomeStatus.UNKNOWN, reason=f"It cannot be looked up: {_lower(redact(str(error)))}", retry_after=wait)
+        if same(present, otherwise):
+            return Outcome(status=OutcomeStatus.REFUSED, reason="It did not take effect.", before=otherwise, after=present)
+        if present.value == wanted:
+            return Outcome(status=OutcomeStatus.APPLIED, reason="It took effect.", before=otherwise, after=present)
+        return Outcome(status=OutcomeStatus.UNKNOWN, reason=_changed(plan, present), before=otherwise, after=present)
+
+    def _read(self, backend: Backend, call: Call, *, timeout: float) -> Reading:
+        return backend.read(call, timeout=timeout).model_copy(update={"read_at": self._now()})
+
+    def _request(self, action: Action, *, labels: Mapping[str, str], parameters: Mapping[str, Json], environment: str | None) -> Request:
+        operation = self.registry.catalogue.get(action.uses)
+        if operation is None:
+            raise PlanRefused("no_backend", f"No backend is configured for {action.uses}.")
+        if operation.reads:
+            raise PlanRefused("not_a_change", f"{action.uses} only reads; it is no action.")
+        return Request(action=action, operation=operation, labels=labels, chosen=parameters, environment=environment)
+
+    def _left(self, limit: float) -> Callable[[], float]:
+        """Seconds that are left of `limit`; raises where nothing is, before anything more is sent."""
+        ends = self._monotonic() + limit
+
+        def left() -> float:
+            rest = ends - self._monotonic()
+            if rest <= 0:
+                raise TimeUp(f"The time limit of {limit:.0f} s is over; nothing more was sent.")
+            return rest
+
+        return left
+
+
+class TimeUp(BackendError):
+    """The time limit of the whole step ran out between two calls: nothing more was sent."""
+
+
+def same(one: Reading, other: Reading) -> bool:
+    """Whether nothing was changed between two readings: by the far side's version where both have one, else by value."""
+    if one.revision is not None and other.revision is not None:
+        return one.revision == other.revision
+    return bool(one.value == other.value)
+
+
+def drift(plan: Plan, present: Reading) -> str:
+    """How the target differs from the plan (rule S7), in a sentence."""
+    if present.value == plan.before.value:
+        return f"{plan.call.target or 'the target'} was changed and changed back{_by(present)} since the plan was made."
+    return _changed(plan, present)
+
+
+def _changed(plan: Plan, present: Reading) -> str:
+    now = redact(_said(present.value), limit=200)
+    return f"{plan.call.target or 'the target'} was changed{_by(present)} meanwhile and is {now} now."
+
+
+def _said(value: Json) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {entry}" for key, entry in value.items())
+    return {True: "on", False: "off", None: "empty"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
+
+
+def _by(present: Reading) -> str:
+    who = redact((present.changed_by or "").split("/")[0], limit=80)
+    return f" by {who.capitalize() if who == 'muster' else who}" if who else ""
+
+
+def _refused(plan: Plan, reason: str, *, after: Reading | None = None, error: Exception | None = None) -> Outcome:
+    wait = error.retry_after if isinstance(error, Throttled) else None
+    return Outcome(status=OutcomeStatus.REFUSED, reason=reason, before=plan.before, after=after, retry_after=wait)
+
+
+def _name(error: BackendError) -> str:
+    """The error's name as a reason: `TargetMissing` is `target_missing`."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in type(error).__name__).lstrip("_")
+
+
+def _lower(sentence: str) -> str:
+    """A sentence to be continued: the first word small, unless it is a name."""
+    return sentence[:1].lower() + sentence[1:] if sentence.startswith(("The ", "No ", "Someone ")) else sentence
