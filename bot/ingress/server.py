@@ -3,22 +3,22 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
-from pydantic import TypeAdapter
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from bot.ingress.authentication import Check, Unverified, verify
-from bot.ingress.changes import parse_changes
-from bot.ingress.source import Options, Parse, PayloadInvalid, Scheme, SourceSettings
+from bot.ingress.authentication import Unverified, verify
+from bot.ingress.sender import AlertSender, ChangeSender, Sender
+from bot.ingress.source import Options, Parse, PayloadInvalid, Scheme
 from bot.ports import Clock
-from bot.secret import Secret, SecretMissing
+from bot.secret import SecretMissing
 from runbooks.alert import Alert
+from runbooks.change import Change
 from storage import changes, inbox, seen
 from storage.database import Database, Tx
 from storage.errors import StorageUnavailable
@@ -30,19 +30,10 @@ _CLOCK_AGE = 1.0  # seconds
 _WAIT_FOR_DATABASE = 5  # seconds until a sender may try again
 _WAIT_FOR_SECRET = 60  # seconds; somebody has to mend it first
 
-_alerts = TypeAdapter(list[Alert])
+T = TypeVar("T")
+S = TypeVar("S", bound=Sender)
+
 _log = structlog.get_logger("muster.intake")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
-    """One configured source of alerts or changes: its name, how it proves itself, and how its deliveries are read."""
-
-    name: str
-    check: Check
-    secret: Secret
-    parse: Parse
-    settings: SourceSettings = field(default_factory=SourceSettings)
 
 
 class IntakeMetrics(Protocol):
@@ -61,10 +52,19 @@ class IntakeMetrics(Protocol):
 class Delivery:
     """One request, read and verified. Names of headers are in small letters."""
 
-    sender: Sender
     body: bytes
     headers: Mapping[str, str]
-    received_at: datetime
+    options: Options
+
+    async def parsed(self, parse: Parse[T]) -> Sequence[T]:
+        """What the body says.
+
+        Raises:
+            PayloadInvalid: it cannot be understood.
+        """
+        if len(self.body) > _LONG_BODY:
+            return await asyncio.to_thread(parse, self.body, self.headers, self.options)
+        return parse(self.body, self.headers, self.options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +106,8 @@ class Gone(Exception):
 def routes(
     *,
     database: Database,
-    sources: Mapping[str, Sender],
-    change_sources: Mapping[str, Sender],
+    sources: Mapping[str, AlertSender],
+    change_sources: Mapping[str, ChangeSender],
     clock: Clock,
     on_accepted: Callable[[], None],
     metrics: IntakeMetrics,
@@ -118,14 +118,14 @@ def routes(
     """
     present = Present(clock)
 
-    async def keep_alerts(delivery: Delivery) -> Answer:
-        answer = await _keep_alerts(database, delivery)
+    async def keep_alerts(sender: AlertSender, delivery: Delivery) -> Answer:
+        answer = await _keep_alerts(database, await delivery.parsed(sender.parse), delivery)
         if answer.body["accepted"]:
             on_accepted()
         return answer
 
-    async def keep_changes(delivery: Delivery) -> Answer:
-        return await _keep_changes(database, delivery)
+    async def keep_changes(sender: ChangeSender, delivery: Delivery) -> Answer:
+        return await _keep_changes(database, await delivery.parsed(sender.parse))
 
     return [
         Route("/alerts/{source}", Door(senders=sources, keep=keep_alerts, present=present, metrics=metrics), methods=["POST"]),
@@ -133,21 +133,20 @@ def routes(
     ]
 
 
-class Keep(Protocol):
-    """Parses a verified delivery and puts it on disk.
+class Door(Generic[S]):
+    """One ASGI application for one kind of delivery. Plain ASGI, because the intake's rate is one of the product's promises.
 
-    Raises:
-        PayloadInvalid: it cannot be understood.
-        StorageUnavailable: it is not on disk.
+    `keep` parses a verified delivery and puts it on disk; it may raise `PayloadInvalid` and `StorageUnavailable`.
     """
 
-    async def __call__(self, delivery: Delivery, /) -> Answer: ...
-
-
-class Door:
-    """One ASGI application for one kind of delivery. Plain ASGI, because the intake's rate is one of the product's promises."""
-
-    def __init__(self, *, senders: Mapping[str, Sender], keep: Keep, present: "Present", metrics: IntakeMetrics) -> None:
+    def __init__(
+        self,
+        *,
+        senders: Mapping[str, S],
+        keep: Callable[[S, Delivery], Awaitable[Answer]],
+        present: Present,
+        metrics: IntakeMetrics,
+    ) -> None:
         self._senders, self._keep, self._present, self._metrics = senders, keep, present, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -164,11 +163,11 @@ class Door:
             self._metrics.refused(source=name, status=answer.status)
         await _send(send, answer)
 
-    async def _answer(self, sender: Sender | None, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, sender: S | None, scope: Scope, receive: Receive) -> Answer:
         if sender is None:
             return _refusal(404, "no source of this name is configured")
         try:
-            return await self._keep(await self._verified(sender, _headers(scope), receive))
+            return await self._keep(sender, await self._verified(sender, _headers(scope), receive))
         except Unverified as error:  # nothing but the counter remembers it
             extra = ((b"www-authenticate", error.challenge.encode()),) if error.challenge else ()
             return _refusal(error.status, error.reason, *extra)
@@ -192,35 +191,30 @@ class Door:
         body = await _read(receive)
         if signed:
             verify(sender.check, secrets=secrets, body=body, headers=headers, now=now)
-        return Delivery(sender=sender, body=body, headers=headers, received_at=now)
+        options = Options(source=sender.name, received_at=now, settings=sender.settings)
+        return Delivery(body=body, headers=headers, options=options)
 
 
-async def _keep_alerts(database: Database, delivery: Delivery) -> Answer:
-    found = await _parsed(delivery.sender.parse, delivery)
+async def _keep_alerts(database: Database, found: Sequence[Alert], delivery: Delivery) -> Answer:
     if not found:
         return Answer(status=202, body={"accepted": 0})
-    raw, source, now = delivery.body, delivery.sender.name, delivery.received_at
-    whole = None if any(alert.event_id for alert in found) else _alerts.dump_json(found)
+    source, now = delivery.options.source, delivery.options.received_at
+    whole = inbox.packed(found)
 
     def keep(tx: Tx) -> int:
-        if whole is not None:
-            inbox.append(tx, source=source, raw=raw, alerts_json=whole, received_at=now)
-            return len(found)
         fresh = [a for a in found if not a.event_id or seen.first(tx, key=f"alert:{source}:{a.event_id}:{a.fingerprint}", now=now)]
         if fresh:
-            inbox.append(tx, source=source, raw=raw, alerts_json=_alerts.dump_json(fresh), received_at=now)
+            packed = whole if len(fresh) == len(found) else inbox.packed(fresh)
+            inbox.append(tx, source=source, raw=delivery.body, alerts_json=packed, count=len(fresh), received_at=now)
         return len(fresh)
 
     kept = await asyncio.wrap_future(database.submit(keep, name="intake", ordered=False))
     return Answer(status=202, body=_counted(kept, len(found)))
 
 
-async def _keep_changes(database: Database, delivery: Delivery) -> Answer:
-    options = Options(source=delivery.sender.name, received_at=delivery.received_at, settings=delivery.sender.settings)
-    found = parse_changes(delivery.body, delivery.headers, options)
-
+async def _keep_changes(database: Database, found: Sequence[Change]) -> Answer:
     def keep(tx: Tx) -> int:
-        return sum(changes.add(tx, change=change) for change in found)
+        return sum(changes.add(tx, change) for change in found)
 
     kept = await asyncio.wrap_future(database.submit(keep, name="change", ordered=False)) if found else 0
     return Answer(status=202, body=_counted(kept, len(found)))
@@ -228,13 +222,6 @@ async def _keep_changes(database: Database, delivery: Delivery) -> Answer:
 
 def _counted(kept: int, found: int) -> dict[str, int]:
     return {"accepted": kept} if kept == found else {"accepted": kept, "repeated": found - kept}
-
-
-async def _parsed(parse: Parse, delivery: Delivery) -> list[Alert]:
-    options = Options(source=delivery.sender.name, received_at=delivery.received_at, settings=delivery.sender.settings)
-    if len(delivery.body) > _LONG_BODY:
-        return await asyncio.to_thread(parse, delivery.body, delivery.headers, options)
-    return parse(delivery.body, delivery.headers, options)
 
 
 def _headers(scope: Scope) -> dict[str, str]:

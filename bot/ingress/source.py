@@ -3,12 +3,12 @@
 Sources are found by the entry point group `muster.sources`; ours come through the same door as a stranger's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, field_validator
 
@@ -77,14 +77,17 @@ class Options:
     settings: SourceSettings = field(default_factory=SourceSettings)
 
 
-class Parse(Protocol):
-    """Body and headers (names in small letters) to alerts; pure.
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Parse(Protocol[T_co]):
+    """Body and headers (names in small letters) to alerts, or to changes; pure.
 
     Raises:
         PayloadInvalid: and nothing else.
     """
 
-    def __call__(self, body: bytes, headers: Mapping[str, str], options: Options, /) -> list[Alert]: ...
+    def __call__(self, body: bytes, headers: Mapping[str, str], options: Options, /) -> Sequence[T_co]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,7 @@ class SourceKind:
     """One kind of source. `schemes` are those that it really speaks, the usual one first; `signature` is its own form of HMAC."""
 
     name: str
-    parse: Parse
+    parse: Parse[Alert]
     schemes: tuple[Scheme, ...]
     signature: SignatureForm = OWN_SIGNATURE
     settings: type[SourceSettings] = SourceSettings
