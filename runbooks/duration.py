@@ -3,16 +3,16 @@
 import operator
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PlainSerializer, model_serializer, model_validator
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, model_serializer, model_validator
 
 from runbooks.value import Value
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(?:\d+[smhdw])+")
-_PART = re.compile(r"(\d+)([smhdw])")
-_THRESHOLD = re.compile(r"\s*(<=|>=|==|!=|<|>)\s*(-?\d+(?:\.\d+)?)\s*")
+_DURATION = re.compile(r"(?:[0-9]{1,9}[smhdw]){1,5}")
+_PART = re.compile(r"([0-9]+)([smhdw])")
+_THRESHOLD = re.compile(r"\s*(<=|>=|==|!=|<|>)\s*(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)\s*")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -47,18 +47,31 @@ def in_words(duration: float) -> str:
     return "".join(parts)
 
 
-def _parsed(value: Any) -> float:
-    return float(value) if isinstance(value, float) else seconds(value)
+def exactly(duration: float) -> str:
+    """A duration as `seconds` reads it back without loss, to the whole second."""
+    rest, parts = round(duration), []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if rest >= size:
+            parts.append(f"{rest // size}{unit}")
+            rest %= size
+    return "".join(parts) or "0s"
 
 
-Duration = Annotated[float, BeforeValidator(_parsed), PlainSerializer(in_words, return_type=str, when_used="json")]
+def _parsed(value: Any, info: ValidationInfo) -> float:
+    """Text always; seconds only where a program, and not a file, gives them (`context={"written": True}` says that a file does)."""
+    if isinstance(value, float) and not (info.context or {}).get("written"):
+        return value
+    return seconds(value)
+
+
+Duration = Annotated[float, BeforeValidator(_parsed), PlainSerializer(exactly, return_type=str, when_used="json")]
 """Seconds, written as text with units."""
 
 
 class Threshold(Value):
     """One comparison, such as `< 0.5`. There is no expression language (runbook-format, rule 6)."""
 
-    operator: str
+    operator: Literal["<", "<=", ">", ">=", "==", "!="]
     limit: float
 
     @model_validator(mode="before")

@@ -105,7 +105,7 @@ class _Walk:
             case ("alert", *_):
                 raise TemplateInvalid(f"{_dotted(path)} is not available; of an alert, a template may use alert.labels.<name> only")
             case _:
-                near = get_close_matches(str(path[0]), _ROOTS, n=1)
+                near = [] if path[0] in _ROOTS else get_close_matches(str(path[0]), _ROOTS, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise TemplateInvalid(f"{_dotted(path)} is unknown{hint}; a template may use {_NAMES}")
 

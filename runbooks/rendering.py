@@ -73,6 +73,8 @@ def _written(value: Any) -> Any:
     """A value as a person writes it: no `None`, no `True`, no `0.30000000000000004`."""
     if value is None:
         raise TemplateInvalid("the value is empty: there is nothing to show")
+    if isinstance(value, Mapping | list | tuple):
+        raise TemplateInvalid("the value is a whole list or record; name the field of it that is meant, or use join")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

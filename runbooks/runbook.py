@@ -20,6 +20,13 @@ Text = Annotated[StrictStr, Field(min_length=1)]
 """Text that the file wrote as text: YAML 1.1 makes `on` true and `12:30` a number, and neither is taken here."""
 
 StepId = Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)]
+ParameterName = Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+"""Small letters, digits and underscores: a hyphen would mean minus in `{{ parameters.max-tokens }}`."""
+LabelName = Annotated[StrictStr, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=80)]
+"""A label's name as Prometheus writes it, so that `alert.labels.<name>` can say it."""
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Line = Annotated[StrictStr, Field(min_length=1, max_length=75, pattern=r"^[^\r\n]+$")]
+"""One line that fits a button and a dialog's heading (75 characters, Slack's limit for a button's text)."""
 
 
 class Part(BaseModel):
@@ -69,7 +76,7 @@ class Diagnostic(Part):
     """A step that only reads."""
 
     id: StepId
-    title: Text
+    title: Line
     uses: Text
     with_: dict[str, Json] = Field(default={}, alias="with")
     bind: dict[str, Text] = {}
@@ -90,10 +97,10 @@ class Parameter(Part):
     """A parameter that a person may set. Bounds are absolute; beyond them there is no plan."""
 
     type: Literal["integer", "number", "choice", "boolean", "target"]
-    title: Text
+    title: Line
     default: Relative | Json = None
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: Number | None = None
+    maximum: Number | None = None
     choices: tuple[Json, ...] = ()
 
 
@@ -101,7 +108,7 @@ class Guards(Part):
     """When the action may not run: too soon, too often in one incident, or unless measurements say so."""
 
     cooldown: Duration = 600.0
-    at_most: StrictInt = Field(default=1, ge=1)
+    at_most: StrictInt = Field(default=1, ge=1, le=100)
     requires: dict[StepId, Threshold] = {}
 
 
@@ -137,12 +144,12 @@ class Action(Part):
     """A step that changes something."""
 
     id: StepId
-    title: Text
+    title: Line
     tier: Tier
     uses: Text
     with_: dict[str, Json] = Field(default={}, alias="with")
     targets: tuple[Text, ...] = ()
-    parameters: dict[StepId, Parameter] = {}
+    parameters: dict[ParameterName, Parameter] = {}
     approval: Approvals
     confirm: Literal["dialog", "card"] = "dialog"
     guards: Guards = Guards()
@@ -169,7 +176,7 @@ class EscalationRule(Part):
     after: Duration
     page: Text
     raise_to: Severity | None = None
-    limit: float | None = None
+    limit: Number | None = None
 
 
 class Inject(Part):
@@ -214,13 +221,13 @@ class Header(Part):
     format: Literal[1]
     id: Slug
     version: StrictInt = Field(ge=1)
-    title: Text
+    title: Line
     owner: Slug
     class_: IncidentClass = Field(alias="class")
     severity: Severity
     reviewed: date
     review_every: Duration = 180 * 86400.0
-    labels: tuple[Text, ...] = ()
+    labels: tuple[LabelName, ...] = ()
     blast_radius: BlastRadius = BlastRadius()
     match: tuple[dict[str, Text | tuple[Text, ...]], ...] = ()
     keywords: tuple[Text, ...] = ()
