@@ -192,11 +192,11 @@ def next_cursor(kind: str, value: Any) -> Json:
 class Method:
     """A Web API method: what it does, its rate tier (None: special), who may call it, what it must be given.
 
-    ``scopes``: one of them must be held. ``token``: bot, app (xapp-) or none.
+    ``scopes``: one of them must be held. ``caller``: whose token it takes: bot, app (xapp-) or anyone.
     """
 
     run: Callable[[Call], Json]
     tier: int | None
     scopes: tuple[str, ...] = ()
-    token: str = "bot"  # noqa: S105 - the kind of token, not a token
+    caller: str = "bot"
     required: tuple[str, ...] = ()

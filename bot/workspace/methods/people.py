@@ -141,10 +141,10 @@ def blocks_validate(call: Call) -> Json:
 
 
 METHODS: Mapping[str, Method] = {
-    "api.test": Method(run=api_test, tier=4, token="none"),
+    "api.test": Method(run=api_test, tier=4, caller="anyone"),
     "auth.test": Method(run=auth_test, tier=None),
-    "apps.connections.open": Method(run=connections_open, tier=3, token="app"),
-    "blocks.validate": Method(run=blocks_validate, tier=4, token="none"),
+    "apps.connections.open": Method(run=connections_open, tier=3, caller="app"),
+    "blocks.validate": Method(run=blocks_validate, tier=4, caller="anyone"),
     "bots.info": Method(run=bots_info, tier=3, scopes=("users:read",)),
     "team.info": Method(run=team_info, tier=3, scopes=("team:read",)),
     "users.info": Method(run=users_info, tier=4, scopes=("users:read",), required=("user",)),

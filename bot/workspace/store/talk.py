@@ -86,6 +86,10 @@ class Talk:
         found = self._db.value("SELECT data FROM ephemerals WHERE ts = ? AND user = ?", ts, user)
         return unpack(found) if found else None
 
+    def ephemeral_channel(self, user: str, ts: str) -> str:
+        """The channel an ephemeral line stands in, or an empty string."""
+        return self._db.value("SELECT channel FROM ephemerals WHERE ts = ? AND user = ?", ts, user) or ""
+
     def ephemerals(self, channel: str, user: str) -> list[Json]:
         """All ephemeral lines somebody still has in a channel."""
         rows = self._db.rows("SELECT data FROM ephemerals WHERE channel = ? AND user = ? ORDER BY ts", channel, user)
