@@ -1,0 +1,250 @@
+"""Screen 1: the card. What broke, who owns it, who is affected, what may safely be done; then everything else, quieter."""
+
+from slack_sdk.models.blocks import ActionsBlock, Block, ButtonElement
+
+from bot.slack import text
+from bot.slack.cards.parts import (
+    DOT,
+    ROW,
+    Drawn,
+    Sheet,
+    button,
+    confirm,
+    context,
+    drawn,
+    drill_first,
+    fields,
+    header,
+    named,
+    rows,
+    section,
+)
+from bot.slack.cards.run import run_line
+from bot.slack.intents import Press, PressKind
+from runbooks.change import Suspect
+from runbooks.incident import Incident, IncidentStatus
+from runbooks.run import Mitigation
+from runbooks.screens import ActionButton, Freshness, IncidentCard, Shown
+from runbooks.value import Moment
+
+_LINKS = 6
+_LINES = 6
+
+
+def incident_card(card: IncidentCard) -> Drawn:
+    """The card in its present state. A resolved one has no actions and shows its outcome."""
+    sheet = Sheet()
+    sheet.add(header(drill_first(card.incident, _title(card.incident))))
+    sheet.add(section(_what_broke(card)))
+    sheet.add(fields(_owner(card), _affected(card)))
+    if card.incident.is_open:
+        sheet.add(context(_direct_plans(card.safe_actions)), spare=1)
+        sheet.add_all(_buttons(card))
+        sheet.add(context(_withheld(card.safe_actions)), spare=1)
+    sheet.add(context(_lines(*card.degraded, mark="Muster: ")), spare=2)
+    sheet.add(context(_state(card)), spare=1)
+    sheet.add(section(_runs(card)), spare=2)
+    sheet.add(context(_in_force(card)), spare=4)
+    sheet.add(section(_diagnosis(card)), spare=3)
+    sheet.add(context(_suspects(card)), spare=5)
+    sheet.add(context(_links(card.links)), spare=6)
+    sheet.add(context(_lines(*card.notes)), spare=4)
+    sheet.add(_trust(card), spare=5)
+    return drawn(_summary(card), sheet)
+
+
+def _title(incident: Incident) -> str:
+    over = "" if incident.is_open else "Resolved · "
+    return f"{over}{incident.severity.value} · {incident.ref} · {incident.title}"
+
+
+def _summary(card: IncidentCard) -> str:
+    incident = card.incident
+    start = f"{named(incident)}: {text.sentence(text.line(incident.title, 200))}"
+    if not incident.is_open:
+        return f"{start} {_outcome_words(incident)}".rstrip()
+    offered = [text.line(action.title, 80) for action in card.safe_actions if not action.withheld]
+    actions = f"Safe actions: {', '.join(offered)}." if offered else "No safe action can be pressed now."
+    return f"{start} Owner {text.line(card.owner, 80) or 'unknown'}. {actions}"
+
+
+def _outcome_words(incident: Incident) -> str:
+    return text.sentence(text.line(incident.resolution or "", 400))
+
+
+def _what_broke(card: IncidentCard) -> str:
+    incident = card.incident
+    broke = text.sentence(text.line(card.what_broke, 400))
+    began = text.when(incident.began_at, card.drawn_at)
+    if incident.resolved_at is None:
+        lasted = text.lasting((card.drawn_at - incident.began_at).total_seconds())
+        return f"{broke} For {lasted}, since {began}."
+    lasted = text.lasting((incident.resolved_at - incident.began_at).total_seconds())
+    ended = f"*Resolved* {text.when(incident.resolved_at, card.drawn_at)} after {lasted}, since {began}."
+    return "\n".join(filter(None, [broke, f"{ended} {_outcome_words(incident)}".rstrip()]))
+
+
+def _owner(card: IncidentCard) -> str:
+    duty = ", ".join(text.mention(person) for person in card.on_call[:3])
+    owner = text.line(card.owner, 80) or "nobody yet"
+    return f"*Owner* {owner}, on call {duty}" if duty else f"*Owner* {owner}, nobody known on call"
+
+
+def _affected(card: IncidentCard) -> str:
+    return f"*Affected* {text.line(card.affected, 300) or 'not known'}"
+
+
+def _buttons(card: IncidentCard) -> list[ActionsBlock]:
+    safe = [action_button(action, card.incident, card.freshness, card.button_expires_at) for action in card.safe_actions[:ROW]]
+    own = _incident_buttons(card)
+    if len(safe) + len(own) <= ROW:
+        return rows([*safe, *own])
+    return [*rows(safe), *rows(own)]
+
+
+def action_button(action: ActionButton, incident: Incident, freshness: Freshness, expires_at: Moment) -> ButtonElement:
+    """An action on offer. Three dots when a dialog follows; a withheld one explains itself when pressed."""
+    kind = PressKind.EXPLAIN if action.withheld else PressKind.RUN_NOW if action.direct else PressKind.PLAN
+    press = Press(kind=kind, incident_id=incident.id, step=action.step, version=freshness.version, expires_at=expires_at)
+    title = text.plain(action.title, text.BUTTON_SHOWN - 1)
+    label = title if action.direct or action.withheld or title.endswith("…") else f"{title}…"
+    why = f" (not now: {action.withheld})" if action.withheld else ""
+    return button(label, press, spoken=f"{action.title}, {action.tier.value}{why}")
+
+
+def _incident_buttons(card: IncidentCard) -> list[ButtonElement | None]:
+    incident = card.incident
+
+    def press(kind: PressKind, subject: int | None = None) -> Press:
+        return Press(
+            kind=kind,
+            incident_id=incident.id,
+            subject_id=subject,
+            version=card.freshness.version,
+            expires_at=card.button_expires_at,
+        )
+
+    mitigated = incident.status is IncidentStatus.MITIGATED
+    return [
+        button("Acknowledge", press(PressKind.ACKNOWLEDGE), style="primary") if incident.acknowledged_at is None else None,
+        button("Take command", press(PressKind.TAKE_COMMAND)) if incident.commander is None else None,
+        button("Resolve…", press(PressKind.RESOLVE), style="primary") if mitigated else None,
+        abort_button(incident, card.button_expires_at) if incident.is_drill else None,
+        button("More…", press(PressKind.MORE), spoken=f"More about {incident.ref}"),
+    ]
+
+
+def abort_button(incident: Incident, expires_at: Moment) -> ButtonElement:
+    """Anyone may abort a drill."""
+    press = Press(kind=PressKind.DRILL_ABORT, incident_id=incident.id, subject_id=incident.drill_id, expires_at=expires_at)
+    question = confirm("Abort the drill?", "It ends now and counts as aborted. Production is not touched.", "Abort")
+    return button("Abort drill", press, style="danger", confirm=question)
+
+
+def _direct_plans(actions: tuple[ActionButton, ...]) -> str:
+    shown = [
+        f"*{text.line(a.title, 80)}* runs at one click: {text.line(a.plan_text, 300)}" for a in actions[:ROW] if a.direct and not a.withheld
+    ]
+    return "\n".join(shown)
+
+
+def _withheld(actions: tuple[ActionButton, ...]) -> str:
+    return "\n".join(f"*{text.line(a.title, 80)}* not now: {text.line(a.withheld, 200)}" for a in actions[:ROW] if a.withheld)
+
+
+def _lines(*items: str, mark: str = "") -> str:
+    shown = [f"{mark}{text.line(item, 250)}" for item in items[:_LINES]]
+    return "\n".join([*shown, f"…and {len(items) - _LINES} more"] if len(items) > _LINES else shown)
+
+
+def _state(card: IncidentCard) -> str:
+    incident, parts = card.incident, []
+    if incident.acknowledged_at is not None:
+        by = f" by {text.mention(card.acknowledged_by)}" if card.acknowledged_by else ""
+        parts.append(f"Acknowledged{by}, {text.when(incident.acknowledged_at, card.drawn_at)}")
+    if card.commander is not None:
+        parts.append(f"Commander {text.mention(card.commander)}")
+    if incident.mitigated_at is not None and incident.is_open:
+        parts.append(f"Mitigated {text.when(incident.mitigated_at, card.drawn_at)}")
+    said = _lines(*card.state_lines)
+    return "\n".join(filter(None, [DOT.join(parts), said]))
+
+
+def _runs(card: IncidentCard) -> str:
+    shown = [run_line(line, card.drawn_at) for line in card.runs[:_LINES]]
+    return "\n".join([*shown, f"…and {len(card.runs) - _LINES} more in the thread"] if len(card.runs) > _LINES else shown)
+
+
+def _in_force(card: IncidentCard) -> str:
+    shown = {line.mitigation.id for line in card.runs[:_LINES] if line.mitigation}
+    rest = [held for held in card.mitigations if held.id not in shown and held.ended_at is None]
+    return f"Still in force: {DOT.join(mitigation_line(held, card.drawn_at) for held in rest[:_LINES])}" if rest else ""
+
+
+def mitigation_line(held: Mitigation, now: Moment) -> str:
+    """A mitigation with its end."""
+    end = f"until {text.when(held.ends_at, now)}" if held.ends_at else "without an end"
+    return f"{text.line(held.title, 80)} {end}"
+
+
+def _diagnosis(card: IncidentCard) -> str:
+    shown = [shown_text(item) for item in card.diagnosis[:8]]
+    if not shown:
+        return "Diagnosis is running." if card.diagnosing else ""
+    at = [text.when(card.measured_at, card.drawn_at)] if card.measured_at else []
+    more = ["measuring again"] if card.diagnosing else []
+    return DOT.join([*shown, *at, *more])
+
+
+def shown_text(shown: Shown) -> str:
+    """A measurement with its unit and limit; no data is said."""
+    measured = shown.measurement
+    title = text.line(measured.title, 60)
+    if measured.error:
+        return f"{title} no data"
+    limit = f" (limit {text.number(shown.limit.limit, measured.unit)})" if shown.limit else ""
+    if measured.value is not None and (measured.unit or not measured.text):
+        value = text.number(measured.value, measured.unit, beside=shown.limit.limit if shown.limit else None)
+    else:
+        value = text.line(measured.text, 150) or "no data"
+    return f"{title} {value}{limit}"
+
+
+def _suspects(card: IncidentCard) -> str:
+    return f"Changed: {DOT.join(_suspect(item, card.drawn_at) for item in card.suspects[:3])}" if card.suspects else ""
+
+
+def _suspect(suspect: Suspect, now: Moment) -> str:
+    change = suspect.change
+    title = text.link(change.link, change.title) if change.link else text.line(change.title, 80)
+    return f"{text.when(change.changed_at, now)} {change.kind.value} {title} ({text.line(suspect.reason, 80)})"
+
+
+def _links(links: dict[str, str]) -> str:
+    return DOT.join(text.link(url, label.replace("_", " ").capitalize()) for label, url in list(links.items())[:_LINKS])
+
+
+def trust_line(fresh: Freshness) -> str:
+    """How far the runbook can be trusted; a warning comes first."""
+    parts = [
+        f"{text.line(fresh.runbook, 80)} v{fresh.version}",
+        f"reviewed {fresh.reviewed_days} d ago{', overdue' if fresh.overdue else ''}",
+    ]
+    if fresh.drilled_days is None:
+        parts.append("never drilled")
+    else:
+        result = {True: ", passed", False: ", failed"}.get(fresh.drill_passed, "") if fresh.drill_passed is not None else ""
+        parts.append(f"drilled {fresh.drilled_days} d ago{result}")
+    if fresh.used_days is not None:
+        parts.append(f"last used {fresh.used_days} d ago")
+    if fresh.changed_days is not None and fresh.changed_days <= 14:
+        parts.append(f"changed {fresh.changed_days} d ago")
+    warning = f"*{text.sentence(text.line(fresh.warning, 250))}* " if fresh.warning else ""
+    return f"{warning}{DOT.join(parts)}"
+
+
+def _trust(card: IncidentCard) -> Block | None:
+    if not card.incident.is_open:
+        return context(trust_line(card.freshness))
+    press = Press(kind=PressKind.WHY, incident_id=card.incident.id, version=card.freshness.version, expires_at=card.button_expires_at)
+    return section(trust_line(card.freshness), accessory=button("Why this runbook?", press))

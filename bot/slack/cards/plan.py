@@ -1,0 +1,74 @@
+"""A plan in words (rule S6): what will change, what it should bring, when it ends, what it costs, what was checked."""
+
+from collections.abc import Mapping, Sequence
+
+from bot.slack import text
+from bot.slack.cards.parts import DOT
+from runbooks.operation import Check, Plan
+from runbooks.severity import Tier
+from runbooks.value import Moment
+
+_PEOPLE = ("no approval needed", "one other person must approve", "two other people must approve")
+
+
+def gate(tier: Tier, approvals: int) -> str:
+    """Tier and gate, such as `R1 · no approval needed`."""
+    return f"{tier.value}{DOT}{_PEOPLE[min(max(approvals, 0), 2)]}"
+
+
+def change(plan: Plan) -> str:
+    """Target, place and the step from present to wanted, on one line."""
+    target = text.line(plan.call.target or plan.call.operation, 120)
+    place = f", {text.line(plan.call.environment, 60)}" if plan.call.environment else ""
+    count = f" ({plan.proposal.count} targets)" if plan.proposal.count != 1 else ""
+    before, after = text.line(plan.proposal.before_text, 200), text.line(plan.proposal.after_text, 200)
+    step = f"{before} → {after}" if not plan.changes_nothing else f"is {after} already: nothing would change"
+    return f"`{target}`{place}{count}: *{step}*" if "`" not in target else f"{target}{place}{count}: *{step}*"
+
+
+def expectation(plan: Plan, watch: str) -> str:
+    """What it should bring, and that it is watched."""
+    said = [text.sentence(text.line(part, 400)) for part in (plan.effect, watch) if part]
+    note = text.sentence(text.line(plan.proposal.note, 300))
+    return " ".join(filter(None, [*said, note]))
+
+
+def ending(plan: Plan, *, ends_at: Moment | None, reminder_at: Moment | None, now: Moment) -> str:
+    """When it ends by itself, the reminder before, and how it is undone."""
+    parts = []
+    if ends_at is not None:
+        back = f" ({text.lasting(plan.ends_after)})" if plan.ends_after else ""
+        reminder = f" You get a reminder at {text.when(reminder_at, now)}." if reminder_at else ""
+        parts.append(f"Ends {text.when(ends_at, now)}{back}.{reminder}")
+    elif plan.ends_after:
+        parts.append(f"Ends {text.lasting(plan.ends_after)} after it starts.")
+    parts.append(text.sentence(text.line(plan.undo, 300)))
+    return " ".join(filter(None, parts))
+
+
+def costs(cost: Mapping[str, str]) -> str:
+    """Money, quality and latency, each said, if only as none."""
+    said = ((("Cost" if name == "money" else name.capitalize()), value) for name, value in list(cost.items())[:5])
+    return " ".join(text.sentence(f"{text.line(name, 40)} {text.line(value, 200)}") for name, value in said)
+
+
+def checks(found: Sequence[Check], last_run: str) -> str:
+    """The pre-checks with their results in words; what does not hold is said first."""
+    ordered = sorted(found, key=lambda check: check.holds is True)
+    shown = [_check(check) for check in ordered[:8]]
+    if last_run:
+        shown.append(text.line(last_run, 120))
+    return f"Checks: {DOT.join(shown)}" if shown else ""
+
+
+def _check(check: Check) -> str:
+    said = text.line(check.text or check.name, 160)
+    if check.holds is None:
+        return f"*no data:* {said}"
+    return said if check.holds else f"*not met:* {said}"
+
+
+def spoken(plan: Plan) -> str:
+    """The change for a notification."""
+    target = text.line(plan.call.target or plan.call.operation, 120)
+    return f"{target}: {text.line(plan.proposal.before_text, 120)} → {text.line(plan.proposal.after_text, 120)}"

@@ -1,0 +1,161 @@
+"""Screen 3: a run, in the thread with its buttons and as one line on the card."""
+
+from slack_sdk.models.blocks import ButtonElement
+
+from bot.slack import text
+from bot.slack.cards.parts import Drawn, Sheet, button, confirm, context, drawn, drill_first, named, rows, section
+from bot.slack.intents import Press, PressKind
+from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, ActionRun, RunState
+from runbooks.screens import RunLine, RunMessage
+from runbooks.value import Moment
+
+_REASON = 240
+
+
+def run_line(line: RunLine, now: Moment) -> str:
+    """A run as one line: what, where it stands, the measured values, what happens next."""
+    run = line.run
+    title = f"*{text.line(run.title, 80)}*"
+    by = f" by {text.mention(line.by)}" if line.by else ""
+    return f"{title} {_standing(line, run, by, now)}"
+
+
+def _standing(line: RunLine, run: ActionRun, by: str, now: Moment) -> str:
+    if run.state in BEFORE_RUNNING:
+        return _before(run, by, now)
+    if run.state in IN_FLIGHT:
+        return _in_flight(line, run, by, now)
+    return _ended(line, run, now)
+
+
+def _before(run: ActionRun, by: str, now: Moment) -> str:
+    if run.state is RunState.AWAITING_APPROVAL:
+        granted = sum(1 for one in run.approvals if one.granted and one.withdrawn_at is None)
+        until = f", until {text.when(run.approve_until_at, now)}" if run.approve_until_at else ""
+        return f"waits for approval ({granted} of {run.approvals_needed}){until}, asked{by}."
+    if run.state is RunState.APPROVED:
+        return f"is approved and about to start{by}."
+    return f"is planned{by}; not confirmed yet."
+
+
+def _in_flight(line: RunLine, run: ActionRun, by: str, now: Moment) -> str:
+    match run.state:
+        case RunState.RUNNING:
+            return f"{_step(run)}is running{by}{_since(run.started_at, now)}."
+        case RunState.VERIFYING:
+            return f"{_step(run)}done{by}{_at(run.executed_at, now)}. {_watching(line)}"
+        case RunState.UNDOING:
+            return f"is being undone{_since(run.undo_started_at, now)}."
+        case _:
+            return "has an unknown outcome: Muster stopped in the middle of it and is looking at what happened."
+
+
+def _ended(line: RunLine, run: ActionRun, now: Moment) -> str:
+    match run.state:
+        case RunState.VERIFIED:
+            return f"verified{_at(run.verdict_at, now)}: {_step(run)}{_values(run)}.{_ends(line, now)}"
+        case RunState.FAILED:
+            return _with_reason(f"did not help{_at(run.verdict_at or run.ended_at, now)}", run)
+        case RunState.INCONCLUSIVE:
+            return _with_reason("is inconclusive: somebody must say whether it worked", run)
+        case RunState.UNDONE:
+            return _with_reason(f"was undone{_at(run.undone_at, now)}", run)
+        case RunState.EXPIRED:
+            return _with_reason("expired before it was approved", run)
+        case RunState.CANCELLED:
+            return _with_reason("was taken back", run)
+        case _:
+            return _with_reason("was not run", run)
+
+
+def _step(run: ActionRun) -> str:
+    if run.plan is None:
+        return ""
+    proposal = run.plan.proposal
+    return f"{text.line(proposal.before_text, 60)} → {text.line(proposal.after_text, 60)} "
+
+
+def _values(run: ActionRun) -> str:
+    if run.value_before is None and run.value_after is None:
+        return "measured value not kept"
+    shown = [text.number(value, run.unit) if value is not None else "no data" for value in (run.value_before, run.value_after)]
+    return f"measured {shown[0]} → {shown[1]}"
+
+
+def _watching(line: RunLine) -> str:
+    run = line.run
+    latest = next((sample.value for sample in reversed(run.samples) if sample.value is not None), None)
+    if latest is None:
+        return "Watching, no measurement yet."
+    limit = line.holds.limit if line.holds else None
+    before = f"{text.number(run.value_before, run.unit, beside=limit)} → " if run.value_before is not None else ""
+    wanted = f" (wanted {text.escape(line.holds.operator)} {text.number(line.holds.limit, run.unit)})" if line.holds else ""
+    held = f", held {text.lasting(line.held_for)} of {text.lasting(line.hold_for)}" if line.hold_for else ""
+    return f"Watching: {before}{text.number(latest, run.unit, beside=limit)}{wanted}{held}."
+
+
+def _ends(line: RunLine, now: Moment) -> str:
+    held = line.mitigation
+    if held is None or held.ended_at is not None:
+        return ""
+    return f" Ends {text.when(held.ends_at, now)}." if held.ends_at else " Stays until somebody ends it."
+
+
+def _with_reason(what: str, run: ActionRun) -> str:
+    reason = text.line(run.verdict_reason or run.undo_reason or run.reason, _REASON)
+    return text.sentence(f"{what}: {reason}" if reason else what)
+
+
+def _at(at: Moment | None, now: Moment) -> str:
+    return f" {text.when(at, now)}" if at else ""
+
+
+def _since(at: Moment | None, now: Moment) -> str:
+    return f" since {text.when(at, now)}" if at else ""
+
+
+def run_message(screen: RunMessage) -> Drawn:
+    """The run's own message: what happened in whole sentences, what to do next, and the buttons that make sense now."""
+    incident = screen.incident
+    sheet = Sheet()
+    sheet.add(section(drill_first(incident, text.prose(screen.text, 1_800), bold=True)))
+    sheet.add(section(text.prose(screen.next_step, 900)))
+    sheet.add_all(rows([_button(word, screen) for word in screen.buttons]))
+    if not screen.buttons:
+        sheet.add(context(f"{incident.ref} · {screen.line.run.tier.value}"))
+    summary = f"{named(incident)}: {text.prose(screen.text, 2_000)} {text.prose(screen.next_step, 900)}".rstrip()
+    return drawn(summary, sheet)
+
+
+def _press(kind: PressKind, screen: RunMessage) -> Press:
+    run, held = screen.line.run, screen.line.mitigation
+    return Press(
+        kind=kind,
+        incident_id=screen.incident.id,
+        step=run.step,
+        run_id=run.id,
+        subject_id=held.id if held else None,
+        version=run.runbook.version,
+    )
+
+
+def _button(word: str, screen: RunMessage) -> ButtonElement:
+    run = screen.line.run
+    match word:
+        case "undo":
+            back = f"{run.target} goes back to {run.plan.proposal.before_text}." if run.plan else f"{run.target} goes back to what it was."
+            question = confirm("Undo this?", back, "Undo")
+            return button("Undo", _press(PressKind.UNDO, screen), spoken=f"Undo {run.title}", confirm=question)
+        case "extend":
+            return button("Extend…", _press(PressKind.EXTEND, screen), spoken=f"Extend {run.title}")
+        case "keep":
+            return button("Keep", _press(PressKind.KEEP, screen), spoken=f"Keep {run.title}")
+        case "worked":
+            return button("It worked", _press(PressKind.WORKED, screen), style="primary", spoken=f"{run.title} worked")
+        case "failed":
+            return button("It did not", _press(PressKind.NOT_WORKED, screen), spoken=f"{run.title} did not work")
+        case "escalate":
+            question = confirm("Escalate?", "This pages the next person of the escalation.", "Escalate")
+            return button("Escalate", _press(PressKind.ESCALATE, screen), style="danger", confirm=question)
+        case _:
+            return button("Cancel", _press(PressKind.CANCEL, screen), spoken=f"Cancel {run.title}")
