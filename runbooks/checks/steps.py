@@ -12,7 +12,8 @@ from runbooks.rendering import has_template, render, render_bind, render_value
 from runbooks.runbook import Action, Diagnostic, Parameter, Relative
 from runbooks.value import Json
 
-_PLACEHOLDER = re.compile(r"\$([a-z_][a-z0-9_]*)")
+_PLACEHOLDER = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|`[^`]*`')
 _LITERAL_HOST = re.compile(r"https?://[^/{}\s]+(?:/|$)|/(?!/)")
 
 
@@ -108,7 +109,8 @@ def _raw_labels(scene: Scene, path: Path, step: Diagnostic | Action, operation: 
 def _asked(scene: Scene, path: Path, step: Diagnostic, operation: Operation) -> None:
     """`bind` and the query's `$names` are the same set."""
     query = step.with_.get("query")
-    asked = set(_PLACEHOLDER.findall(query)) if isinstance(query, str) else set()
+    asked = set(_PLACEHOLDER.findall(_QUOTED.sub("", query))) if isinstance(query, str) else set()
+    inside_quotes = set(_PLACEHOLDER.findall(query)) - asked if isinstance(query, str) else set()
     if step.bind and "query" not in operation.arguments:
         scene.report((*path, "bind"), f"{operation.name} has no query to bind values into")
         return
@@ -116,7 +118,9 @@ def _asked(scene: Scene, path: Path, step: Diagnostic, operation: Operation) -> 
         scene.report((*path, "with", "query"), f"${name} is not given in bind")
     for name, template in step.bind.items():
         inside = (*path, "bind", name)
-        if name not in asked:
+        if name in inside_quotes:
+            scene.report(inside, f"${name} stands inside a quoted text; write it without quotes, as in label=${name}")
+        elif name not in asked:
             scene.report(inside, f"the query never uses ${name}")
         if scene.refers(inside, template):
             scene.tried(inside, render_bind, {name: template}, labels=scene.labels)
