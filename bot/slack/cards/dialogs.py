@@ -46,7 +46,7 @@ def view(
     intent = intents.encode_form(press, extra=extra) if press else None
     return View(
         type="modal",
-        title={"type": "plain_text", "text": text.plain(title, text.VIEW_TITLE), "emoji": False},
+        title={"type": "plain_text", "text": text.plain(title, text.VIEW_TITLE) or "Muster", "emoji": False},
         submit={"type": "plain_text", "text": text.plain(submit, SUBMIT), "emoji": False} if submit else None,
         close={"type": "plain_text", "text": close, "emoji": False},
         callback_id=intent.name if intent else None,

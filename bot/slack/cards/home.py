@@ -48,13 +48,8 @@ def _waiting(sheet: Sheet, screen: HomeScreen) -> None:
 def _approval(sheet: Sheet, request: ApprovalRequest, now: Moment) -> None:
     who = text.mention(request.requested_by) if request.requested_by else text.line(request.run.requested_by, 80)
     drill = "DRILL · " if request.incident.is_drill else ""
-    sheet.add(
-        section(
-            f"{drill}{request.incident.ref} *{text.line(request.run.title, 120)}*, asked by {who}, until {text.when(request.until_at, now)}.\n"
-            f"{plans.change(request.plan)}"
-        ),
-        spare=2,
-    )
+    asked = f"{drill}{request.incident.ref} *{text.line(request.run.title, 120)}*, asked by {who}, until {text.when(request.until_at, now)}."
+    sheet.add(section(f"{asked}\n{plans.change(request.plan)}"), spare=2)
 
     def press(kind: PressKind) -> Press:
         run = request.run
