@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
 
-from actions.contract import Backend
+from actions.contract import Backend, CallInvalid
 from runbooks.errors import Problem, SettingsInvalid
-from runbooks.operation import Operation
+from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
 GROUP = "muster.backends"
@@ -62,6 +62,18 @@ class Options:
         if unknown:
             may = f"is not known here; known are {', '.join(sorted(names))}"
             raise SettingsInvalid([Problem(file="muster.yaml", field=f"{self._place}.{name}", reason=may) for name in unknown])
+
+
+class OnlyReads:
+    """What a backend that changes nothing has in common with others of its kind: it cannot propose, and it cannot apply."""
+
+    def propose(self, call: Call, reading: Reading) -> Proposal:  # noqa: ARG002 - the contract's signature
+        """Raise `CallInvalid`: there is nothing to change."""
+        raise CallInvalid(f"{call.operation} only reads.")
+
+    def apply(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> Reading:  # noqa: ARG002
+        """Raise `CallInvalid`: there is nothing to change."""
+        raise CallInvalid(f"{call.operation} only reads.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

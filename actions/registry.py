@@ -15,12 +15,11 @@ class RegistryInvalid(MusterError):
 class Registry:
     """All backends of one process, or of one drill. Immutable."""
 
-    def __init__(self, backends: Sequence[Backend]) -> None:
+    def __init__(self, backends: Sequence[Backend], *, drill: bool = False) -> None:
         """Raise `RegistryInvalid` where two serve the same, or one that changes targets is bound to no environment."""
-        self.backends = tuple(backends)
-        self.operations: Mapping[str, Operation] = MappingProxyType(_operations(self.backends))
+        self.backends, self._drill = tuple(backends), drill
+        self.operations: Mapping[str, Operation] = MappingProxyType(_operations(self.backends, drill=drill))
         self._by_place = _by_place(self.backends)
-        self._drill = False
 
     @classmethod
     def for_drill(cls, backends: Sequence[Backend], *, world: str) -> "Registry":
@@ -32,9 +31,7 @@ class Registry:
         outside = [backend.name for backend in backends if backend.world != world]
         if not world or outside:
             raise RegistryInvalid(f"A drill cannot be run: {', '.join(outside) or 'nothing'} is not confined to its simulated world.")
-        registry = cls(backends)
-        registry._drill = True
-        return registry
+        return cls(backends, drill=True)
 
     @property
     def catalogue(self) -> Mapping[str, Operation]:
@@ -66,13 +63,13 @@ def _absent(operation: str, environment: str | None, serving: Mapping[str | None
     return f"No backend is configured for {operation} {where}; there is one for {there}."
 
 
-def _operations(backends: Iterable[Backend]) -> dict[str, Operation]:
+def _operations(backends: Iterable[Backend], *, drill: bool) -> dict[str, Operation]:
     found: dict[str, Operation] = {}
     for backend in backends:
         for operation in backend.operations:
             if found.setdefault(operation.name, operation) != operation:
                 raise RegistryInvalid(f"{operation.name} is declared in two different ways; one of them is {backend.name}'s.")
-            if operation.target and not operation.reads and backend.environment is None:
+            if operation.target and not operation.reads and backend.environment is None and not drill:
                 raise RegistryInvalid(f"{backend.name} changes targets and must be bound to one environment.")
     return found
 

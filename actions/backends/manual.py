@@ -23,7 +23,7 @@ class Manual:
 
     name = "manual"
     environment: str | None = None
-    operations = (OPERATION,)
+    operations: tuple[Operation, ...] = (OPERATION,)
 
     def __init__(self, *, world: str | None = None) -> None:
         self.world = world

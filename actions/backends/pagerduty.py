@@ -1,0 +1,215 @@
+"""PagerDuty: call a person (Events API v2), and answer its incidents (REST API v2), through the official client.
+
+The client would retry and sleep by itself; here every answer is judged as it comes, because the engine repeats, and knows when.
+https://developer.pagerduty.com/docs/events-api-v2/overview/
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx2
+import pagerduty
+
+from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, Unreachable
+from actions.kinds import BackendKind, Options, Secrets
+from actions.wire import Answer, refuse
+from runbooks.operation import Argument, ArgumentType, Call, Operation, Proposal, Reading
+from runbooks.severity import Tier
+from runbooks.value import Json
+
+WHO = "PagerDuty"
+MOST_SUMMARY = 1024  # characters; the Events API's own limit
+MOST_NOTE = 25_000
+MOST_NOTES = 200  # how many of an incident's notes are looked through for one that is already there
+SEVERITIES = ("critical", "error", "warning", "info")
+
+_TEXT = Argument(type=ArgumentType.TEXT)
+_INCIDENT = Argument(type=ArgumentType.TEXT, help="PagerDuty's id of the incident")
+
+PAGE = Operation(
+    name="page.send",
+    title="Page a person",
+    reads=False,
+    tier=Tier.R1,
+    arguments={
+        "to": Argument(type=ArgumentType.TEXT, help="the paging target, such as ml-platform-primary"),
+        "summary": _TEXT,
+        "source": _TEXT,
+        "severity": Argument(type=ArgumentType.TEXT, required=False, choices=SEVERITIES),
+        "link": Argument(type=ArgumentType.TEXT, required=False),
+    },
+    looks=False,
+    internal=True,
+)
+
+
+def _answer(name: str, title: str, **arguments: Argument) -> Operation:
+    return Operation(
+        name=name,
+        title=title,
+        reads=False,
+        tier=Tier.R1,
+        arguments={"incident": _INCIDENT, "by": Argument(type=ArgumentType.TEXT, help="the person's e-mail address"), **arguments},
+        internal=True,
+    )
+
+
+OPERATIONS = (
+    PAGE,
+    _answer("incident.acknowledge", "Acknowledge upstream"),
+    _answer("incident.resolve", "Resolve upstream"),
+    _answer("incident.note", "Note upstream", text=_TEXT),
+)
+_STATUS = {"incident.acknowledge": "acknowledged", "incident.resolve": "resolved"}
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
+_INVALID = (httpx2.InvalidURL, httpx2.UnsupportedProtocol, pagerduty.UrlError)
+FOREIGN = (pagerduty.Error, pagerduty.UrlError, httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
+"""Everything that the client may raise by its own account."""
+
+
+class _Judged:
+    """Judge every answer as it comes, before the client's own retries (which have no limit for a 429) get to see it."""
+
+    max_network_attempts = 0
+
+    def postprocess(self, response: Any) -> None:
+        answer = Answer(status=response.status_code, body=response.content, headers=response.headers)
+        refuse(answer, who=WHO, what="such incident or key")
+
+
+class _Events(_Judged, pagerduty.EventsApiV2Client):
+    """The Events API, one attempt."""
+
+
+class _Rest(_Judged, pagerduty.RestApiV2Client):  # type: ignore[misc]
+    """The REST API, one attempt."""
+
+
+class PagerDuty:
+    """Pages and answers. Implements `actions.contract.Backend`; `key` becomes the dedup key, so that a repetition calls nobody twice."""
+
+    name = "pagerduty"
+    environment: str | None = None
+    world: str | None = None
+    operations: tuple[Operation, ...] = OPERATIONS
+
+    def __init__(
+        self,
+        *,
+        routing_keys: Mapping[str, Callable[[], str]],
+        token: Callable[[], str] | None = None,
+        events_url: str | None = None,
+        api_url: str | None = None,
+        transport: Callable[[], httpx2.BaseTransport] | None = None,
+    ) -> None:
+        """`routing_keys` by paging target, `default` for the rest; `token` of the REST API; `transport` is for tests."""
+        self._routing_keys, self._token = routing_keys, token
+        self._events_url, self._api_url, self._transport = events_url, api_url, transport
+
+    def read(self, call: Call, *, timeout: float) -> Reading:
+        """The incident's status upstream; nothing is known beforehand about a page."""
+        if call.operation == PAGE.name:
+            return Reading()
+        with _translating(timeout), self._rest(call, timeout=timeout) as client:
+            return Reading(value=client.rget(f"/incidents/{_incident(call)}")["status"])
+
+    def propose(self, call: Call, reading: Reading) -> Proposal:
+        """What will be said."""
+        wanted = _STATUS.get(call.operation, "sent")
+        return Proposal(value=wanted, before_text=str(reading.value or "nothing sent"), after_text=wanted)
+
+    def apply(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> Reading:  # noqa: ARG002
+        """Send it. Repeated with the same key it changes nothing more."""
+        with _translating(timeout):
+            if call.operation == PAGE.name:
+                return self._page(call, key=key, timeout=timeout)
+            with self._rest(call, timeout=timeout) as client:
+                return _note(client, call) if call.operation == "incident.note" else _status(client, call)
+
+    def _page(self, call: Call, *, key: str, timeout: float) -> Reading:
+        said = call.arguments
+        routing_key = self._routing_keys.get(said["to"]) or self._routing_keys.get("default")
+        if routing_key is None:
+            raise NotPermitted(f"No routing key is configured for {said['to']}.")
+        link = [{"href": said["link"], "text": "Open the incident"}] if said.get("link") else None
+        with _Events(routing_key(), base_url=self._events_url, **self._options()) as client:
+            client.timeout = timeout  # type: ignore[assignment]  # passed on to httpx2, which takes fractions
+            client.trigger(
+                str(said["summary"])[:MOST_SUMMARY],
+                str(said["source"])[:MOST_SUMMARY],
+                dedup_key=key,
+                severity=said.get("severity") or "critical",
+                custom_details={"paged": said["to"]},
+                links=link,
+            )
+        return Reading(value="sent", revision=key)
+
+    def _rest(self, call: Call, *, timeout: float) -> Any:
+        if self._token is None:
+            raise NotPermitted("No API token of PagerDuty is configured; it cannot be answered.")
+        client = _Rest(self._token(), default_from=str(call.arguments["by"]), base_url=self._api_url, **self._options())
+        client.timeout = timeout  # type: ignore[assignment]  # passed on to httpx2, which takes fractions
+        return client
+
+    def _options(self) -> dict[str, Any]:
+        return {"trust_env": False, **({"transport": self._transport()} if self._transport else {})}
+
+
+class _translating:  # noqa: N801 - used as a statement
+    """Turn whatever the client raises into the contract's errors."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FOREIGN) and not isinstance(error, BackendError):
+            raise translated(error, timeout=self._timeout) from error
+
+
+def translated(error: BaseException, *, timeout: float) -> BackendError:
+    """The contract's error; the client wraps what really happened as the cause."""
+    cause = error.__cause__ if isinstance(error, pagerduty.Error) and error.__cause__ else error
+    if isinstance(cause, _INVALID):
+        return CallInvalid(f"{WHO}: the configured address cannot be used; it must begin with https://.")
+    if isinstance(cause, _NEVER_SENT):
+        return Unreachable(f"{WHO} cannot be reached; nothing was sent.")
+    if isinstance(cause, httpx2.TimeoutException):
+        return OutcomeUnknown(f"{WHO} did not answer within {timeout:.0f} s.")
+    return OutcomeUnknown(f"{WHO} gave no trustworthy answer.")
+
+
+def _incident(call: Call) -> str:
+    found = str(call.arguments["incident"])
+    if not found.isalnum() or not found.isascii():
+        raise CallInvalid(f"{found!r} is no id of a PagerDuty incident.")
+    return found
+
+
+def _status(client: Any, call: Call) -> Reading:
+    wanted = _STATUS[call.operation]
+    found = client.rput(f"/incidents/{_incident(call)}", json={"type": "incident_reference", "status": wanted})
+    return Reading(value=found["status"])
+
+
+def _note(client: Any, call: Call) -> Reading:
+    """Write the note unless the incident carries it already: PagerDuty takes no idempotency key for notes."""
+    text, path = str(call.arguments["text"])[:MOST_NOTE], f"/incidents/{_incident(call)}/notes"
+    if text not in [note.get("content") for note in client.rget(path)[:MOST_NOTES]]:
+        client.rpost(path, json={"content": text})
+    return Reading(value="sent")
+
+
+def build(options: Options, secrets: Secrets) -> PagerDuty:
+    """Secrets: `api_token` for answering upstream; every other one is the routing key of the paging target of that name."""
+    return PagerDuty(
+        routing_keys={name: secret for name, secret in secrets.items() if name != "api_token"},
+        token=secrets.get("api_token"),
+        events_url=options.text("events_url", None),
+        api_url=options.text("api_url", None),
+    )
+
+
+KIND = BackendKind(name="pagerduty", operations=OPERATIONS, build=build, options=frozenset({"events_url", "api_url"}))
