@@ -1,0 +1,201 @@
+"""The record: entries of every incident in a hash chain of its own, and all heads in one global chain (mission F2, rule S26).
+
+Call `record` in the transaction of the change that it records: then both are there, or neither.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Row, func, select
+
+from runbooks.timeline import GENESIS, Broken, Entry, NewEntry, broken_links, canonical, sealed
+from storage.convert import entry_columns, entry_of
+from storage.errors import Unreadable
+from storage.tables import chain
+from storage.tables import entries as table
+from storage.text import storable
+from storage.transaction import Tx, hold_order
+
+GLOBAL = 0
+"""Stands for the global chain where a `Broken` names an incident."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """One link of the global chain: after it, incident `incident_id` ended with entry `seq`, whose hash is `head`.
+
+    `entries` counts the entries of all incidents up to here.
+    """
+
+    position: int
+    incident_id: int
+    seq: int
+    head: str
+    entries: int
+    recorded_at: datetime
+    previous: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What `verify` found. `head` is to be kept elsewhere: with it, a tail cut off both chains shows as well."""
+
+    ok: bool
+    incidents: int
+    entries: int
+    head: str
+    broken: tuple[Broken, ...]
+
+
+def record(tx: Tx, incident_id: int, entries: Sequence[NewEntry], now: datetime) -> list[Entry]:
+    """Append entries to an incident's timeline, in this order, and their head to the global chain."""
+    if not entries:
+        return []
+    hold_order(tx)
+    query = select(table.c.seq, table.c.hash).where(table.c.incident_id == incident_id)
+    last = tx.execute(query.order_by(table.c.seq.desc()).limit(1)).first()
+    seq, previous = (last.seq, last.hash) if last else (0, GENESIS)
+    written: list[Entry] = []
+    for entry in entries:
+        seq += 1
+        link = sealed(_storable(entry), incident_id=incident_id, seq=seq, recorded_at=now, previous=previous)
+        written.append(link)
+        previous = link.hash
+    tx.execute(table.insert(), [entry_columns(entry) for entry in written])
+    _link(tx, written[-1], len(written), now)
+    return written
+
+
+def _storable(entry: NewEntry) -> NewEntry:
+    """The entry as it will be read back, so that its digest is of what is kept."""
+    payload = json.loads(json.dumps(entry.payload, default=str))
+    return entry.model_copy(update={"summary": storable(entry.summary), "payload": _cleaned(payload)})
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {storable(key): _cleaned(item) for key, item in value.items()}
+    return value
+
+
+def _link(tx: Tx, last: Entry, count: int, now: datetime) -> None:
+    end = tx.execute(select(chain).order_by(chain.c.position.desc()).limit(1)).first()
+    position, entries, previous = (end.position, end.entries, end.hash) if end else (0, 0, GENESIS)
+    values = {
+        "position": position + 1,
+        "incident_id": last.incident_id,
+        "seq": last.seq,
+        "head": last.hash,
+        "entries": entries + count,
+        "recorded_at": now,
+        "previous": previous,
+    }
+    tx.execute(chain.insert().values(**values, hash=_hash(values)))
+
+
+def _hash(link: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical({**link, "recorded_at": link["recorded_at"].isoformat()})).hexdigest()
+
+
+def heads(tx: Tx) -> list[Head]:
+    """The latest link of every incident, by incident."""
+    latest = select(func.max(chain.c.position)).group_by(chain.c.incident_id)
+    query = select(chain).where(chain.c.position.in_(latest)).order_by(chain.c.incident_id)
+    return [_head(row) for row in tx.execute(query)]
+
+
+def head(tx: Tx) -> str:
+    """The hash at the end of the global chain; zeros when nothing was ever recorded."""
+    return tx.execute(select(chain.c.hash).order_by(chain.c.position.desc()).limit(1)).scalar_one_or_none() or GENESIS
+
+
+def verify(tx: Tx, *, kept: str | None = None) -> Report:
+    """Check every chain. `kept` is a head that an earlier report printed: it must still be part of the global chain.
+
+    Finds what was changed, removed (a cut tail too) or put in another order, and names it.
+    """
+    broken: list[Broken] = []
+    links = [_head(row) for row in tx.execute(select(chain).order_by(chain.c.position))]
+    broken += _broken_chain(links, kept)
+    expected: dict[int, list[Head]] = {}
+    for link in links:
+        expected.setdefault(link.incident_id, []).append(link)
+    count, seen = 0, set()
+    rows = tx.execution_options(yield_per=1000).execute(select(table).order_by(table.c.incident_id, table.c.seq))
+    for incident_id, group in groupby(rows, key=lambda row: row.incident_id):
+        found = list(group)
+        count += len(found)
+        seen.add(incident_id)
+        broken += _broken_incident(found, expected.get(incident_id, []))
+    gone = sorted(set(expected) - seen)
+    broken += [Broken(incident_id=incident, seq=expected[incident][-1].seq, reason="all entries are missing") for incident in gone]
+    end = links[-1].hash if links else GENESIS
+    return Report(ok=not broken, incidents=len(seen), entries=count, head=end, broken=tuple(broken))
+
+
+def _broken_chain(links: Sequence[Head], kept: str | None) -> Iterator[Broken]:
+    previous, position, total = GENESIS, 0, 0
+    for link in links:
+        position += 1
+        if link.position != position:
+            yield Broken(incident_id=GLOBAL, seq=position, reason=f"link {position} of the global chain is missing")
+            position = link.position
+        elif link.previous != previous:
+            yield Broken(incident_id=GLOBAL, seq=position, reason="does not follow the link before it in the global chain")
+        if link.hash != _hash(_unhashed(link)) or link.entries <= total:
+            yield Broken(incident_id=GLOBAL, seq=position, reason="a link of the global chain was changed")
+        previous, total = link.hash, link.entries
+    if kept is not None and kept != GENESIS and all(link.hash != kept for link in links):
+        reason = "the head that was kept is not in the global chain: its tail was cut or rewritten"
+        yield Broken(incident_id=GLOBAL, seq=len(links), reason=reason)
+
+
+def _unhashed(link: Head) -> dict[str, Any]:
+    names = ("position", "incident_id", "seq", "head", "entries", "recorded_at", "previous")
+    return {name: getattr(link, name) for name in names}
+
+
+def _broken_incident(rows: Sequence[Row[Any]], links: Sequence[Head]) -> Iterable[Broken]:
+    incident_id = rows[0].incident_id
+    try:
+        entries = [entry_of(row) for row in rows]
+    except Unreadable as error:
+        return [Broken(incident_id=incident_id, seq=rows[0].seq, reason=str(error))]
+    broken = list(broken_links(entries))
+    broken += [
+        Broken(incident_id=incident_id, seq=row.seq, reason="was filled again after it had been erased")
+        for row in rows
+        if row.erased and not (row.summary is None and row.payload is None)
+    ]
+    hashes = {entry.seq: entry.hash for entry in entries}
+    named = {problem.seq for problem in broken}
+    for link in links:
+        if link.seq not in named and hashes.get(link.seq) != link.head:
+            reason = "is missing" if link.seq not in hashes else "is not what the global chain says"
+            broken.append(Broken(incident_id=incident_id, seq=link.seq, reason=reason))
+    last = links[-1].seq if links else 0
+    broken += [Broken(incident_id=incident_id, seq=e.seq, reason="is unknown to the global chain") for e in entries if e.seq > last]
+    return broken
+
+
+def _head(row: Row[Any]) -> Head:
+    return Head(
+        position=row.position,
+        incident_id=row.incident_id,
+        seq=row.seq,
+        head=row.head,
+        entries=row.entries,
+        recorded_at=row.recorded_at,
+        previous=row.previous,
+        hash=row.hash,
+    )

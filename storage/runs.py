@@ -1,0 +1,98 @@
+"""Action runs. A run changes only from the state that the change was decided on: a second press finds the row elsewhere."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import or_, select
+
+from runbooks.run import ActionRun, RunState
+from storage.shelf import KEEP, NextAt, Shelf
+from storage.tables import runs as table
+from storage.transaction import Tx
+
+
+def _columns(run: ActionRun) -> dict[str, Any]:
+    return {
+        "incident_id": run.incident_id,
+        "key": run.key,
+        "state": run.state.value,
+        "step": run.step,
+        "target": run.target,
+        "operation": run.plan.call.operation if run.plan else None,
+        "requested_by": run.requested_by,
+        "requested_at": run.requested_at,
+    }
+
+
+_shelf = Shelf(table=table, model=ActionRun, noun="run", columns=_columns)
+
+
+def add(tx: Tx, run: ActionRun, *, next_at: datetime | None = None) -> ActionRun:
+    """Keep a new run; the database gives the id.
+
+    Raises:
+        Taken: a run with this key exists; `by_key` finds it.
+    """
+    return _shelf.add(tx, run, next_at=next_at)
+
+
+def get(tx: Tx, run_id: int) -> ActionRun:
+    """The run with this id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return _shelf.get(tx, run_id)
+
+
+def by_key(tx: Tx, key: str) -> ActionRun | None:
+    """The run with this idempotency key (rule S11)."""
+    return _shelf.first(tx, table.c.key == key)
+
+
+def save(tx: Tx, run: ActionRun, *, was: RunState, next_at: NextAt = KEEP) -> None:
+    """Write a run whose state in the database is still `was`. `next_at` is when a sweep looks at it again.
+
+    Raises:
+        Stale: it is in another state by now; nothing was written.
+        NotFound: there is no such run.
+    """
+    _shelf.save(tx, run, table.c.state == was.value, next_at=next_at)
+
+
+def wake(tx: Tx, run_id: int, next_at: datetime | None) -> None:
+    """Only set when a sweep looks at it next."""
+    _shelf.wake(tx, run_id, next_at)
+
+
+def due(tx: Tx, now: datetime, limit: int = 100) -> list[ActionRun]:
+    """Runs whose `next_at` has come: to be measured, to expire, to be reconciled."""
+    return _shelf.due(tx, now, limit)
+
+
+def of_incident(tx: Tx, incident_id: int) -> list[ActionRun]:
+    """The incident's runs by id."""
+    return _shelf.where(tx, table.c.incident_id == incident_id)
+
+
+def recent(
+    tx: Tx, *, since: datetime, target: str | None = None, operation: str | None = None, person: str | None = None
+) -> list[ActionRun]:
+    """Runs requested since then on this target or with this operation (either fits), by this person if one is named."""
+    places = [column == value for column, value in ((table.c.target, target), (table.c.operation, operation)) if value is not None]
+    conditions = [table.c.requested_at >= since, *([or_(*places)] if places else [])]
+    if person is not None:
+        conditions.append(table.c.requested_by == person)
+    return _shelf.where(tx, *conditions)
+
+
+def in_states(tx: Tx, states: Iterable[RunState]) -> list[ActionRun]:
+    """All runs in one of these states, by id."""
+    return _shelf.where(tx, table.c.state.in_([state.value for state in states]))
+
+
+def last_of_step(tx: Tx, incident_id: int, step: str) -> ActionRun | None:
+    """The incident's latest run of this step."""
+    query = select(table).where(table.c.incident_id == incident_id, table.c.step == step).order_by(table.c.id.desc()).limit(1)
+    return next(iter(_shelf.listed(tx, query)), None)

@@ -1,0 +1,10 @@
+"""Text from outside, made safe to keep: PostgreSQL takes no NUL, and UTF-8 takes no half of a surrogate pair."""
+
+import re
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """The text with what cannot be stored replaced by U+FFFD, which says that something stood there."""
+    return _UNSTORABLE.sub("\ufffd", text)
