@@ -1,0 +1,33 @@
+"""What diagnostics answered, incident by incident."""
+
+from sqlalchemy import func, select
+
+from runbooks.operation import Measurement
+from storage.convert import body_of, value_of
+from storage.tables import measurements as table
+from storage.transaction import Tx
+
+
+def add(tx: Tx, incident_id: int, *measurements: Measurement) -> None:
+    """Keep what was measured, in this order."""
+    rows = [
+        {"incident_id": incident_id, "diagnostic": found.diagnostic, "measured_at": found.measured_at, "body": body_of(found)}
+        for found in measurements
+    ]
+    if rows:
+        tx.execute(table.insert(), rows)
+
+
+def latest(tx: Tx, incident_id: int) -> dict[str, Measurement]:
+    """Each diagnostic's last answer, by its id."""
+    last = select(func.max(table.c.id)).where(table.c.incident_id == incident_id).group_by(table.c.diagnostic)
+    return {
+        row.diagnostic: value_of(Measurement, row) for row in tx.execute(select(table).where(table.c.id.in_(last)).order_by(table.c.id))
+    }
+
+
+def of_incident(tx: Tx, incident_id: int, *, diagnostic: str | None = None) -> list[Measurement]:
+    """Everything that was measured, in order; of one diagnostic where it is named."""
+    query = select(table).where(table.c.incident_id == incident_id).order_by(table.c.id)
+    query = query if diagnostic is None else query.where(table.c.diagnostic == diagnostic)
+    return [value_of(Measurement, row) for row in tx.execute(query)]
