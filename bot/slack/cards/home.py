@@ -47,8 +47,9 @@ def _waiting(sheet: Sheet, screen: HomeScreen) -> None:
 
 def _approval(sheet: Sheet, request: ApprovalRequest, now: Moment) -> None:
     who = text.mention(request.requested_by) if request.requested_by else text.line(request.run.requested_by, 80)
-    drill = "DRILL · " if request.incident.is_drill else ""
-    asked = f"{drill}{request.incident.ref} *{text.line(request.run.title, 120)}*, asked by {who}, until {text.when(request.until_at, now)}."
+    ref = f"{'DRILL · ' if request.incident.is_drill else ''}{request.incident.ref}"
+    until = text.when(request.until_at, now)
+    asked = f"{ref} *{text.line(request.run.title, 120)}*, asked by {who}, until {until}."
     sheet.add(section(f"{asked}\n{plans.change(request.plan)}"), spare=2)
 
     def press(kind: PressKind) -> Press:
