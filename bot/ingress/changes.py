@@ -24,6 +24,7 @@ from bot.ingress.payload import (
 from bot.ingress.source import Options, PayloadInvalid, SourceSettings
 from runbooks.change import Change, ChangeKind
 
+MOST_CHANGES = 1_000  # in one delivery; more is a mistake, not a day's work
 _FIELDS = {"key", "kind", "title", "service", "target", "author", "link", "changed_at"}
 _KINDS = {kind.value: kind for kind in ChangeKind}
 
@@ -45,7 +46,7 @@ def parse_changes(body: bytes, headers: Mapping[str, str], options: Options) -> 
     document = read_json(body)
     if event := headers.get("x-github-event"):
         return _of_github(event, object_of(document, "the body"), options)
-    entries = list_of(document, "the body") if isinstance(document, list) else [document]
+    entries = list_of(document, "the body", most=MOST_CHANGES) if isinstance(document, list) else [document]
     return [_of_ours(object_of(entry, f"change {at}"), f"change {at}", options) for at, entry in enumerate(entries, start=1)]
 
 
@@ -62,7 +63,7 @@ def _of_ours(entry: dict[str, Any], where: str, options: Options) -> Change:
     changed_at = moment_of(entry.get("changed_at"), f"{where}: changed_at", received_at=options.received_at)
     facts = {"kind": kind, "title": title, "changed_at": changed_at.isoformat(), **texts}
     return Change(
-        key=identity_of(entry.get("key"), f"{where}: key") or fingerprint_of(facts),
+        key=f"{options.source}/{identity_of(entry.get('key'), f'{where}: key') or fingerprint_of(facts)}",
         source=options.source,
         kind=_KINDS[kind],
         title=title,
@@ -93,7 +94,7 @@ def _of_github(event: str, body: dict[str, Any], options: Options) -> list[Chang
     environment = text_of(deployment.get("environment"), "deployment.environment", longest=LONGEST_LABEL)
     return [
         Change(
-            key=f"github/{number}",
+            key=f"{options.source}/{number}",
             source=options.source,
             kind=ChangeKind.DEPLOY,
             title=f"{repository} {ref} deployed to {environment or 'an environment without a name'}",

@@ -99,16 +99,16 @@ def object_of(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def list_of(value: Any, what: str) -> list[Any]:
-    """The value, which must be a list of at most `MOST_ALERTS`.
+def list_of(value: Any, what: str, *, most: int = MOST_ALERTS) -> list[Any]:
+    """The value, which must be a list of at most `most` entries.
 
     Raises:
         PayloadInvalid: it is not.
     """
     if not isinstance(value, list):
         raise PayloadInvalid(f"{what} must be a list and is {_kind(value)}")
-    if len(value) > MOST_ALERTS:
-        raise PayloadInvalid(f"{what} holds {len(value)} entries; at most {MOST_ALERTS} are taken at once", status=413)
+    if len(value) > most:
+        raise PayloadInvalid(f"{what} holds {len(value)} entries; at most {most} are taken at once", status=413)
     return value
 
 

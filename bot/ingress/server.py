@@ -202,7 +202,7 @@ async def _keep_alerts(database: Database, found: Sequence[Alert], delivery: Del
     whole = inbox.packed(found)
 
     def keep(tx: Tx) -> int:
-        fresh = [a for a in found if not a.event_id or seen.first(tx, key=f"alert:{source}:{a.event_id}:{a.fingerprint}", now=now)]
+        fresh = [a for a in found if not a.event_id or seen.first(tx, f"alert:{source}:{a.event_id}:{a.fingerprint}", now)]
         if fresh:
             packed = whole if len(fresh) == len(found) else inbox.packed(fresh)
             inbox.append(tx, source=source, raw=delivery.body, alerts_json=packed, count=len(fresh), received_at=now)
@@ -214,7 +214,7 @@ async def _keep_alerts(database: Database, found: Sequence[Alert], delivery: Del
 
 async def _keep_changes(database: Database, found: Sequence[Change]) -> Answer:
     def keep(tx: Tx) -> int:
-        return sum(changes.add(tx, change) for change in found)
+        return changes.add(tx, *found)
 
     kept = await asyncio.wrap_future(database.submit(keep, name="change", ordered=False)) if found else 0
     return Answer(status=202, body=_counted(kept, len(found)))
