@@ -7,17 +7,21 @@ import { markdown } from "./markdown.js";
 import { textObject } from "./mrkdwn.js";
 import { richText } from "./richtext.js";
 import { dataTable, table } from "./tables.js";
+import { elementsOf } from "./values.js";
 
 /** Show `blocks` in `parent`. Blocks that did not change keep their nodes, and with them focus and typed text. */
 export function showBlocks(parent, blocks, surface) {
   surface.sync(blocks);
   keepingFocus(parent, () =>
     reconcile(parent, blocks ?? [], {
-      key: (block, i) => block.block_id ?? `#${i}`,
-      sig: (block) => JSON.stringify(block),
+      key: (block, i) => (acts(block) ? block.block_id ?? `#${i}` : `#${i} ${block.type}`),
+      sig: (block) => JSON.stringify(acts(block) ? block : { ...block, block_id: "" }),
       create: (block) => renderBlock(block, surface),
     }));
 }
+
+/** Blocks nobody can act on are the same whatever their id, which the server draws anew at each update. */
+const acts = (block) => elementsOf([block]).length > 0 || ["container", "data_table", "image"].includes(block.type);
 
 export function renderBlock(block, surface) {
   const make = BLOCKS[block.type];

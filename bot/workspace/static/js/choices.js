@@ -23,7 +23,7 @@ function channelItem(id) {
   return { key: id, node: h("span", { class: "picker-person" }, sign, lookup.channelTitle(channel)), text: lookup.channelTitle(channel), data: id };
 }
 
-const people = () => [...state.users.values()].filter((user) => !user.deleted).map((user) => userItem(user.id));
+const people = () => [...state.users.values()].filter((user) => !user.deleted && (!user.is_bot || lookup.isBot(user.id))).map((user) => userItem(user.id));
 
 function conversations(el) {
   const include = el.filter?.include;

@@ -23,7 +23,7 @@ function commands() {
 
 function people() {
   const everyone = ["here", "channel"].map((word) => ({ text: word, insert: `@${word} `, node: h("strong", {}, `@${word}`), hint: "Everybody in this channel" }));
-  return [...[...state.users.values()].filter((user) => !user.deleted).map((user) => ({
+  return [...[...state.users.values()].filter((user) => !user.deleted && (!user.is_bot || lookup.isBot(user.id))).map((user) => ({
     text: `${lookup.name(user)} ${user.name}`, insert: `@${lookup.name(user)} `,
     node: h("span", { class: "picker-person" }, avatar(user, "tiny"), lookup.name(user)), hint: user.title ?? (user.is_bot ? "App" : ""),
   })), ...everyone];

@@ -94,15 +94,16 @@ export function keepingFocus(root, change) {
   change();
   if (!inside || root.contains(document.activeElement) || !key) return;
   const next = root.querySelector(`[data-fk="${CSS.escape(key)}"]`) ?? byAction(root, key);
-  if (!next) return;
+  if (!next) return root.closest("[tabindex]")?.focus({ preventScroll: true });
   next.focus({ preventScroll: true });
   if (range && "setSelectionRange" in next) restoreSelection(next, range);
 }
 
 function byAction(root, key) {
-  const action = key.split("\u0000")[1];
+  const [, action, value] = key.split("\u0000");
   if (!action) return null;
-  return [...root.querySelectorAll("[data-fk]")].find((node) => node.dataset.fk.split("\u0000")[1] === action) ?? null;
+  const alike = [...root.querySelectorAll("[data-fk]")].filter((node) => node.dataset.fk.split("\u0000")[1] === action);
+  return alike.find((node) => node.dataset.fk.split("\u0000")[2] === value) ?? alike[0] ?? null;
 }
 
 function selectionOf(field) {

@@ -53,7 +53,7 @@ function button(el, { attrs, act, surface, blockId }) {
       if (url && !el.confirm) open(url, "_blank", "noopener");
       act({ text: el.text, value: el.value }, node);
     },
-  }, h("span", { class: "button-text" }, textObject(el.text)), url ? icon("forward", "button-out") : null);
+  }, h("span", { class: "button-text" }, textObject(el.text)), url ? icon("out", "button-out") : null);
   if (surface.isBusy(key)) node.setAttribute("aria-busy", "true");
   return node;
 }
@@ -149,7 +149,7 @@ export function image(el, className = "") {
   return node;
 }
 
-export const fileUrl = (id) => new URL(`/files/${encodeURIComponent(id)}?user=${encodeURIComponent(state.me)}`, location.href).href;
+export const fileUrl = (id) => new URL(`/files-pri/${encodeURIComponent(id)}/file`, location.href).href;
 
 const SELECTS = ["static", "external", "users", "conversations", "channels"].flatMap((kind) => [`${kind}_select`, `multi_${kind}_select`]);
 

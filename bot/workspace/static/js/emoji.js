@@ -1,5 +1,6 @@
 // Shortcodes people and bots use most. Signs that carry a state are drawn, so that they look the same on every machine.
 import { h, s } from "./dom.js";
+import { icon } from "./icons.js";
 
 const TABLE = `+1 👍|thumbsup 👍|-1 👎|thumbsdown 👎|ok_hand 👌|clap 👏|raised_hands 🙌|pray 🙏|wave 👋|muscle 💪|point_up ☝️
 point_right 👉|point_left 👈|point_down 👇|v ✌️|raised_hand ✋|writing_hand ✍️|handshake 🤝|eyes 👀|brain 🧠|smile 😄|smiley 😃
@@ -66,6 +67,34 @@ export const names = () => [...new Set([...QUICK, ...CHARS.keys(), ...Object.key
 
 export const known = (name) => CHARS.has(name) || Boolean(DOTS[name] || SQUARES[name] || SIGNS[name]);
 
+// Stand-ins for machines without a font for emoji: better a plain sign than an empty box.
+const PLAIN = {
+  eyes: "eye", pushpin: "pin", round_pushpin: "pin", "+1": "up", thumbsup: "up", "-1": "thumbdown", thumbsdown: "thumbdown", lock: "lock",
+  link: "link", paperclip: "link", book: "bookmark", books: "bookmark", bookmark: "bookmark", memo: "file", pencil: "file", clipboard: "file",
+  page_facing_up: "file", zap: "bolt", mag: "search", mag_right: "search", calendar: "calendar", date: "calendar", wastebasket: "trash",
+  speech_balloon: "reply", smile: "smile", slightly_smiling_face: "smile", smiley: "smile", grinning: "smile", busts_in_silhouette: "people",
+  heavy_check_mark: "check", arrow_right: "forward", arrow_left: "back", house: "home", rotating_light: "siren", tada: "spark", sparkles: "spark",
+  rocket: "rocket", fire: "flame", pray: "heart", heart: "heart", clap: "heart", wave: "hand", raised_hand: "hand", hourglass_flowing_sand: "clock",
+  hourglass: "clock", stopwatch: "clock", alarm_clock: "clock", bulb: "bulb", thinking_face: "smile", joy: "smile", sob: "smile",
+  chart_with_upwards_trend: "trend", bar_chart: "trend", wrench: "wrench", hammer_and_wrench: "wrench", gear: "wrench", bell: "bell",
+};
+
+const drawable = new Map();
+
+/** Whether this machine has a picture for `char`: it differs from the box drawn for a character nobody has. */
+function canDraw(char) {
+  if (!drawable.has(char)) drawable.set(char, ink(char) !== ink("\u{10FFFD}"));
+  return drawable.get(char);
+}
+
+function ink(char) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 24, height: 24 });
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  pen.font = '18px "Apple Color Emoji", "Segoe UI Emoji", "Noto Color Emoji", sans-serif';
+  pen.fillText([...char][0], 1, 19);
+  return pen.getImageData(0, 0, 24, 24).data.join();
+}
+
 /** A shortcode as a picture with its name for screen readers; an unknown one stays as it was written. */
 export function emoji(rawName) {
   const name = rawName.replace(/::skin-tone-\d$/, "");
@@ -76,5 +105,15 @@ export function emoji(rawName) {
   }
   const char = CHARS.get(name);
   if (!char) return document.createTextNode(`:${rawName}:`);
+  if (!canDraw(char)) return standIn(name, spoken);
   return h("span", { class: "emoji", role: "img", "aria-label": spoken, title: `:${name}:` }, char);
+}
+
+function standIn(name, spoken) {
+  if (!PLAIN[name]) return h("span", { class: "emoji-name", title: spoken }, `:${name}:`);
+  const sign = icon(PLAIN[name], "emoji emoji-line");
+  sign.setAttribute("role", "img");
+  sign.setAttribute("aria-label", spoken);
+  sign.removeAttribute("aria-hidden");
+  return sign;
 }

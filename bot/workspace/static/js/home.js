@@ -3,7 +3,7 @@ import { post } from "./api.js";
 import { showBlocks } from "./blocks.js";
 import { backButton, leaveChannel, showChannel } from "./channel.js";
 import { clear, h } from "./dom.js";
-import { dmWith } from "./dm.js";
+import { reloadChannels } from "./dm.js";
 import { appName } from "./elements.js";
 import { showHome } from "./events.js";
 import { avatar } from "./people.js";
@@ -17,7 +17,8 @@ let shown = null;
 export async function showApp(route, { openThread }) {
   if (route.tab === "messages") {
     leaveHome();
-    const id = await dmWith(state.app.bot_user_id);
+    const { channel: id } = await post("/client/home", { user: state.me, tab: "messages" });
+    if (!state.channels.has(id)) await reloadChannels();
     if (state.route !== route) return null;
     route.channel = id;
     return showChannel(id, { openThread, head: () => head("messages") });
@@ -26,10 +27,10 @@ export async function showApp(route, { openThread }) {
 }
 
 function head(tab) {
-  const to = (name, hash, label) => h("a", { class: "tab", role: "tab", href: hash, "aria-selected": String(tab === name) }, label);
+  const to = (name, hash, label) => h("a", { class: "tab", href: hash, "aria-current": tab === name ? "page" : null }, label);
   return h("header", { class: "pane-head pane-head-app" }, backButton(), avatar(lookup.user(state.app.bot_user_id), "small"),
     h("div", { class: "pane-title" }, h("h1", {}, appName(), h("span", { class: "badge-app" }, "App"))),
-    h("div", { class: "tabs", role: "tablist", "aria-label": appName() }, to("home", "#/home", "Home"), to("messages", "#/home/messages", "Messages")));
+    h("nav", { class: "tabs", "aria-label": appName() }, to("home", "#/home", "Home"), to("messages", "#/home/messages", "Messages")));
 }
 
 async function openHome() {

@@ -166,9 +166,11 @@ async function becomeAgain(id) {
   }
 }
 
-/** A press on @somebody anywhere opens the conversation with them. */
-function installMentions() {
+/** A press on @somebody opens the conversation with them; one on the place where you are shows it again (narrow screens). */
+function installLinks() {
   document.addEventListener("click", (event) => {
+    const anchor = event.target.closest?.('a[href^="#/"]');
+    if (anchor && anchor.hash === location.hash) return go(anchor.hash);
     const mention = event.target.closest?.("button.mention[data-user]");
     if (!mention || lookup.isMe(mention.dataset.user)) return;
     if (lookup.isBot(mention.dataset.user)) go("#/home");
@@ -186,7 +188,7 @@ async function start() {
   }
   installEscape();
   installSwitcher();
-  installMentions();
+  installLinks();
   installViews();
   installSidebar({ becomeUser: becomeAgain });
   subscribe("channels", title);

@@ -84,12 +84,12 @@ function permalink(spot, message) {
 }
 
 function header(message, who, stamp, compact, spot) {
-  const out = [];
-  if (message.ephemeral) out.push(h("div", { class: "only-you" }, icon("eye"), "Only visible to you", h("button", { type: "button", class: "text-button", onclick: () => dismiss(spot.channel, message) }, "Dismiss")));
-  if (message.pinned) out.push(h("div", { class: "pinned-line" }, icon("pin"), "Pinned"));
-  if (compact || isSystem(message)) return out;
-  out.push(h("div", { class: "who" }, h("strong", { class: "name" }, who.name), who.isBot ? h("span", { class: "badge-app" }, "App") : null, stamp()));
-  return out;
+  if (compact || isSystem(message)) return [];
+  const marks = [
+    message.ephemeral && h("span", { class: "mark" }, icon("eye"), "Only visible to you", h("button", { type: "button", class: "text-button", onclick: () => dismiss(spot.channel, message) }, "Dismiss")),
+    message.pinned && h("span", { class: "mark" }, icon("pin"), "Pinned"),
+  ].filter(Boolean);
+  return [h("div", { class: "who" }, h("strong", { class: "name" }, who.name), who.isBot ? h("span", { class: "badge-app" }, "App") : null, stamp(), marks)];
 }
 
 function dismiss(channel, message) {

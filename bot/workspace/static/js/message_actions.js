@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { QUICK, emoji, names } from "./emoji.js";
 import { icon } from "./icons.js";
 import { closePopover, menu, popover } from "./popover.js";
-import { change, state } from "./store.js";
+import { state } from "./store.js";
 import { toast } from "./toast.js";
 
 const fail = (error) => toast(error.message, { kind: "error" });
@@ -35,7 +35,6 @@ export function openReactionPicker(anchor, channel, message) {
 
 export async function togglePin(channel, message) {
   await must("/client/pin", { user: state.me, channel, ts: message.ts, remove: Boolean(message.pinned) });
-  change(channel, message.ts, (old) => ({ ...old, pinned: !message.pinned }));
 }
 
 export function openMessageMenu(anchor, spot, message, say) {

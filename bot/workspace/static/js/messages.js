@@ -151,7 +151,7 @@ function arrange(messages) {
 
 function continues(before, message) {
   return (
-    authorKey(before) === authorKey(message) && !isSystem(before) && !isSystem(message) && Boolean(before.ephemeral) === Boolean(message.ephemeral) &&
+    authorKey(before) === authorKey(message) && !isSystem(before) && !isSystem(message) && !before.ephemeral && !message.ephemeral &&
     !message.pinned && !before.reply_count && Number(message.ts) - Number(before.ts) < GROUP_SECONDS
   );
 }

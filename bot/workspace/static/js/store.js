@@ -39,7 +39,20 @@ export function notify(...topics) {
   setTimeout(run, 250); // A hidden window gets no frames.
 }
 
+/** A redraw between press and release would swallow the click: wait for the release, at most HELD_MS. */
+let held = 0;
+const HELD_MS = 700;
+addEventListener("pointerdown", (event) => {
+  held = event.target.closest?.("button, a, label, input, summary") ? performance.now() : 0;
+}, true);
+for (const end of ["pointerup", "pointercancel"]) {
+  addEventListener(end, () => setTimeout(() => {
+    held = 0;
+  }), true);
+}
+
 function flush() {
+  if (held && performance.now() - held < HELD_MS) return setTimeout(flush, 30);
   scheduled = false;
   const topics = [...dirty];
   dirty.clear();
@@ -80,7 +93,8 @@ export function sorted(entry) {
 }
 
 /** Put a message into a list; an identical one is left alone, so that its node is not drawn again. */
-export function put(entry, message) {
+export function put(entry, told) {
+  const message = { ...told, pinned: Boolean(told.pinned ?? told.pinned_to?.length) };
   const old = entry.messages.get(message.ts);
   if (old && JSON.stringify(old) === JSON.stringify(message)) return false;
   entry.messages.set(message.ts, message);

@@ -30,7 +30,7 @@ export async function openThread(channel, ts, { onClose, focus = true, reveal = 
   open = { channel, ts, list, composer: field, offLayer: layer(onClose) };
   await list.load();
   if (reveal && reveal !== ts) await list.reveal(reveal);
-  else if (focus && open?.ts === ts) field.focus();
+  else if (focus && open?.ts === ts && matchMedia("(hover: hover)").matches) field.focus(); // A phone's keyboard would cover it.
 }
 
 export function closeThread() {
