@@ -84,8 +84,10 @@ _CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 _UNAVAILABLE_CLASSES = ("08", "53", "57", "58", "XX", "25006", "25P03", "F0")
 """PostgreSQL: connection, resources, operator intervention, system, internal; a read-only server; a session ended for idling."""
 
-_SQLITE_REFUSALS = ("syntax error", "no such", "has no column", "already exists")
-"""SQLite raises OperationalError for mistakes in a statement too; these words tell them apart."""
+_SQLITE_MISTAKES = frozenset(
+    {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
+)
+"""SQLite's codes for a statement that can never work; all others speak of the file or the disk (https://www.sqlite.org/rescode.html)."""
 
 
 def sqlstate_of(error: BaseException) -> str:
@@ -110,18 +112,18 @@ def translated(error: SQLAlchemyError) -> StorageError:
         return AppendOnly("The timeline may only be added to; nothing was changed. Add a correction entry instead.")
     if isinstance(error, IntegrityError):
         return Taken(f"A key is in use already, nothing was written: {text}")
-    if _is_outage(error, text):
+    if _is_outage(error):
         return StorageUnavailable(f"The database cannot be used now, nothing was promised: {text}")
     return StatementRefused(f"The database refused a statement: {text}")
 
 
-def _is_outage(error: DBAPIError, text: str) -> bool:
+def _is_outage(error: DBAPIError) -> bool:
     if error.connection_invalidated:
         return True
     original = error.orig
     if isinstance(original, sqlite3.Error):
-        mistake = isinstance(original, sqlite3.ProgrammingError | sqlite3.InterfaceError | sqlite3.DataError)
-        return not mistake and not any(words in text for words in _SQLITE_REFUSALS)
+        code = getattr(original, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)  # the module's own complaints carry no code
+        return code & 0xFF not in _SQLITE_MISTAKES  # the low byte is the primary code
     state = sqlstate_of(error)
     if not state:  # the driver itself lost or never had the connection
         return type(original).__name__ in {"OperationalError", "InterfaceError", "ConnectionTimeout"}

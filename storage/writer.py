@@ -117,12 +117,14 @@ class Writer:
         try:
             request.value = request.fn(tx)
         except SQLAlchemyError as error:
+            if not _is_open(tx):
+                raise  # SQLite has ended the whole transaction, for example because the disk is full
             request.error = translated(error)
             request.error.__cause__ = error
         except Exception as error:  # noqa: BLE001 - whatever a caller's function raises is the caller's answer, and its savepoint rolls back
             request.error = error
         if request.error is not None:
-            tx.exec_driver_sql("ROLLBACK TO request")  # fails where SQLite has ended the whole transaction: then the group fails
+            tx.exec_driver_sql("ROLLBACK TO request")
         tx.exec_driver_sql("RELEASE request")
 
     def _fail(self, group: list[_Request], error: Exception) -> None:
@@ -138,3 +140,8 @@ class Writer:
         if connection is not None:
             connection.invalidate()
             connection.close()
+
+
+def _is_open(tx: Connection) -> bool:
+    connection: Any = tx.connection.driver_connection
+    return bool(connection.in_transaction)
