@@ -193,6 +193,8 @@ def get(tx: Tx, key: str) -> Task | None:
 
 def superseded(tx: Tx, task: Task) -> bool:
     """Whether a later open task of the same lane and kind makes this one needless (a card is drawn from the database anyway)."""
+    if task.lane is None:
+        return False
     later = exists().where(tasks.c.lane == task.lane, tasks.c.kind == task.kind, tasks.c.state == OPEN, tasks.c.id > task.id)
     return bool(tx.execute(select(later)).scalar_one())
 
