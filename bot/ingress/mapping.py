@@ -172,7 +172,7 @@ def _texts(entry: MappingType[str, Any], paths: dict[str, str], whole: str | Non
         if len(members) > MOST_LABELS:
             raise PayloadInvalid(f"{whole} holds {len(members)} names; at most {MOST_LABELS} are taken")
         texts = {clean(name, LONGEST_NAME): clean(_plain(value), longest) for name, value in members.items()}
-    texts |= {name: _text(entry, path, longest) for name, path in paths.items()}
+    texts |= {name: text for name, path in paths.items() if (text := _text(entry, path, longest))}
     return {name: text for name, text in texts.items() if name and text}
 
 
