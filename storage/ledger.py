@@ -167,10 +167,15 @@ def _unhashed(link: Head) -> dict[str, Any]:
 
 def _broken_incident(rows: Sequence[Row[Any]], links: Sequence[Head]) -> Iterable[Broken]:
     incident_id = rows[0].incident_id
-    try:
-        entries = [entry_of(row) for row in rows]
-    except Unreadable as error:
-        return [Broken(incident_id=incident_id, seq=rows[0].seq, reason=str(error))]
+    entries: list[Entry] = []
+    unreadable: list[Broken] = []
+    for row in rows:
+        try:
+            entries.append(entry_of(row))
+        except Unreadable:
+            unreadable.append(Broken(incident_id=incident_id, seq=row.seq, reason="is not a timeline entry any more"))
+    if unreadable:
+        return unreadable  # with a hole in it the rest of this chain proves nothing
     broken = list(broken_links(entries))
     broken += [
         Broken(incident_id=incident_id, seq=row.seq, reason="was filled again after it had been erased")

@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, Dialect, Index, Integer, LargeBinary, MetaDat
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
+from storage.errors import Unreadable
 from storage.transaction import micros, moment
 
 BigKey = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER may be SQLite's row id
@@ -26,6 +27,8 @@ class Moment(TypeDecorator[datetime]):
         return micros(value) if isinstance(value, datetime) else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        if value is not None and not isinstance(value, int):  # SQLite keeps what it is given, if somebody goes around us
+            raise Unreadable(f"A time in the database is not a number: {value!r}. Somebody has changed the file.")
         return None if value is None else moment(value)
 
 
