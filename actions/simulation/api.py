@@ -93,20 +93,20 @@ class Api:
 
     async def list_targets(self, request: Request) -> Response:
         world = self._world(request)
-        return JSONResponse([world.view(path) for path in world.targets])
+        return JSONResponse([world.register.view(path) for path in world.register.targets])
 
     async def show_target(self, request: Request) -> Response:
-        return JSONResponse(self._world(request).view(_path(request)))
+        return JSONResponse(self._world(request).register.view(_path(request)))
 
     async def show_releases(self, request: Request) -> Response:
         world, unit = self._world(request), request.path_params["unit"]
-        if unit not in world.releases:
-            raise UnknownThing(f"no release unit {unit!r}; there are {', '.join(world.releases)}")
-        return JSONResponse({"unit": unit, "running": world.running(unit).version, "versions": releases(world, unit)})
+        if unit not in world.register.releases:
+            raise UnknownThing(f"no release unit {unit!r}; there are {', '.join(world.register.releases)}")
+        return JSONResponse({"unit": unit, "running": world.register.running(unit).version, "versions": releases(world, unit)})
 
     async def show_changes(self, request: Request) -> Response:
         since = request.query_params.get("since", "")
-        changes = self._world(request).changes
+        changes = self._world(request).register.changes
         return JSONResponse({"changes": [change for change in changes if _later(change, since)]})
 
     async def show_rules(self, _: Request) -> Response:

@@ -39,13 +39,13 @@ class Broken:
 def start(world: "World", kind: str, parameters: Parameters) -> None:
     """Break the world in this way; the parameters have been accepted. The changes bear the names of those who made them."""
     unit, effects = _release_of(world, kind, parameters)
-    before = {path: world.setting(path) for path in _settings_of(kind, parameters)}
+    before = {path: world.register.setting(path) for path in _settings_of(kind, parameters)}
     for path, setting in _settings_of(kind, parameters).items():
         world.change(path, setting, by="growth-experiment", note="experiment with longer answers")
     version = None
     if unit is not None:
-        running = world.running(unit)
-        release = successor(running, releases=world.releases[unit], at=world.now, by=_AUTHORS[unit], note=_NOTES[kind], **effects)
+        running = world.register.running(unit)
+        release = successor(running, releases=world.register.releases[unit], at=world.now, by=_AUTHORS[unit], note=_NOTES[kind], **effects)
         world.release(release)
         version = release.version
     world.broken[kind] = Broken(parameters=parameters, since_at=world.now, before=before, unit=unit, version=version)
@@ -55,11 +55,11 @@ def stop(world: "World", kind: str, *, by: str) -> None:
     """End the cause of a fault: its release is rolled back, its settings return, unless somebody changed them meanwhile."""
     fault = world.broken.pop(kind)
     for path, setting in _settings_of(kind, fault.parameters).items():
-        if world.setting(path) == setting:
+        if world.register.setting(path) == setting:
             world.change(path, fault.before[path], by=by, note="fault ended")
     unit = fault.unit
-    if unit is not None and not any(other.unit == unit for other in world.broken.values()) and not world.running(unit).known_good:
-        good = last_known_good(world.releases[unit], world.running(unit).version)
+    if unit is not None and not any(other.unit == unit for other in world.broken.values()) and not world.register.running(unit).known_good:
+        good = last_known_good(world.register.releases[unit], world.register.running(unit).version)
         assert good is not None
         world.change(f"release/{unit}", good, by=by, note="fault ended")
 
@@ -100,7 +100,7 @@ def _stale(world: "World", parameters: Parameters) -> tuple[str, dict[str, objec
 
 def _worse(world: "World", parameters: Parameters) -> tuple[str, dict[str, object]]:
     unit = str(parameters["release"])
-    running = world.running(unit)
+    running = world.register.running(unit)
     edited = {"prompt": f"{running.prompt}-short"} if unit == "answers-v7" else {"model": f"{running.model}-distilled"}
     return unit, {"evaluation": round(running.evaluation - float(parameters["drop"]), 3), **edited}
 

@@ -125,9 +125,7 @@ FAULTS: Mapping[str, Fault] = {
             kind="quality_regression", title="Answer quality drops", group="quality", stage="app",
             description="A release with a bad edit goes out: every signal of availability stays green, the answers are worse.",
             parameters=(
-                Parameter(
-                    name="release", type="choice", default="answers-v7", choices=("answers-v7", "reranker-v3"), description="the release unit"
-                ),
+                _UNIT.model_copy(update={"name": "release", "default": "answers-v7"}),
                 _number("drop", 0.18, 0.14, 0.5, "points of the evaluation score lost"),
             ),
             signals=(Signal(metric="quality:score", worse="below", limit=0.8),),

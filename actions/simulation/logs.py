@@ -43,13 +43,17 @@ def _good(world: World, stage: str, at: float, took: float) -> str:
             filtering = _at(metrics, "safety:filter_enabled", at) > 0
             score = _at(metrics, "quality:score", at, service="answers")
             verdict = "safety=checked" if filtering else "safety=SKIPPED filter disabled by rules"
-            return f"answered in {took * 1000:.0f} ms prompt={world.running('answers-v7').prompt} {verdict} sampled_score={score:.2f}"
+            return (
+                f"answered in {took * 1000:.0f} ms prompt={world.register.running('answers-v7').prompt} {verdict} sampled_score={score:.2f}"
+            )
         case "retrieval":
             age = _at(metrics, "retrieval:index_age_seconds", at)
-            return f"8 passages in {took * 1000:.0f} ms index={world.running('search-index').version} index_age={age:.0f}s"
+            return f"8 passages in {took * 1000:.0f} ms index={world.register.running('search-index').version} index_age={age:.0f}s"
         case "model":
             waiting = _at(metrics, "inference:queue_depth", at, pool="reranker-v3")
-            return f"reranked 50 passages in {took * 1000:.0f} ms release={world.running('reranker-v3').version} queue={waiting:.0f}"
+            return (
+                f"reranked 50 passages in {took * 1000:.0f} ms release={world.register.running('reranker-v3').version} queue={waiting:.0f}"
+            )
     tokens = _at(metrics, "tokens_per_answer", at)
     return f"200 from {_active(metrics, at)} in {took * 1000:.0f} ms tokens_per_answer={tokens:.0f}"
 
@@ -60,7 +64,7 @@ def _bad(world: World, stage: str, at: float, took: float) -> str:
         case "app":
             return "429 to client: over our own limit (tokens per minute or daily budget)"
         case "retrieval":
-            return f"vector search timed out after {took * 1000:.0f} ms, attempt 1, index={world.running('search-index').version}"
+            return f"vector search timed out after {took * 1000:.0f} ms, attempt 1, index={world.register.running('search-index').version}"
         case "model":
             waiting = _at(metrics, "inference:queue_depth", at, pool="reranker-v3")
             return f"504 reranker-v3: would wait over 5 s, {waiting:.0f} requests queued"

@@ -41,11 +41,18 @@ def overview(hosted: Hosted, *, address: str) -> dict[str, Any]:
     """Return the state of a world for people: charts, faults, targets, changes, alerts, stages."""
     world = hosted.catch_up()
     return {
-        "now": world.now.isoformat(), "speed": hosted.speed, "seed": world.plan.seed, "customers": list(CUSTOMERS),
-        "charts": [_drawn(world, chart) for chart in _CHARTS], "stages": _stages(world), "faults": faults(world),
-        "targets": [world.view(path) for path in world.targets], "releases": {unit: releases(world, unit) for unit in UNITS},
-        "changes": world.changes[-30:][::-1], "alerts": _alerts(hosted, address),
-    }  # fmt: skip
+        "now": world.now.isoformat(),
+        "speed": hosted.speed,
+        "seed": world.plan.seed,
+        "customers": list(CUSTOMERS),
+        "charts": [_drawn(world, chart) for chart in _CHARTS],
+        "stages": _stages(world),
+        "faults": faults(world),
+        "targets": [world.register.view(path) for path in world.register.targets],
+        "releases": {unit: releases(world, unit) for unit in UNITS},
+        "changes": world.register.changes[-30:][::-1],
+        "alerts": _alerts(hosted, address),
+    }
 
 
 def faults(world: World) -> list[dict[str, Any]]:
@@ -55,7 +62,7 @@ def faults(world: World) -> list[dict[str, Any]]:
 
 def releases(world: World, unit: str) -> list[dict[str, Any]]:
     """Return the versions of a unit, newest first, with evaluation scores and which is running."""
-    running = world.running(unit).version
+    running = world.register.running(unit).version
     shown = {
         "unit",
         "version",
@@ -70,7 +77,9 @@ def releases(world: World, unit: str) -> list[dict[str, Any]]:
         "safety_rules",
         "flags",
     }
-    return [{**one.model_dump(mode="json", include=shown), "running": one.version == running} for one in reversed(world.releases[unit])]
+    return [
+        {**one.model_dump(mode="json", include=shown), "running": one.version == running} for one in reversed(world.register.releases[unit])
+    ]
 
 
 def _active(world: World, kind: str) -> dict[str, Any] | None:

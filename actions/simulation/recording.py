@@ -6,6 +6,8 @@ from functools import partial
 from .metrics import Metrics
 from .physics import SERVICE_RATE, Conditions, Step
 from .queueing import Stationary
+from .register import SERVICE, Register
+from .targets import ROUTES
 
 # Who asks, and which share of the questions is theirs.
 CUSTOMERS: Mapping[str, float] = {
@@ -13,7 +15,6 @@ CUSTOMERS: Mapping[str, float] = {
     "adventure-works": 0.07, "proseware": 0.055, "blue-yonder": 0.045, "lucerne": 0.03, "alpine-ski": 0.025, "margie-travel": 0.015,
 }  # fmt: skip
 SLOW = 0.5
-SERVICE = "answers"
 
 Wobble = Callable[[str], float]
 
@@ -25,7 +26,6 @@ def record(metrics: Metrics, now: Conditions, step: Step, *, seconds: float, wob
     _providers(metrics, now, step, wobble)
     _retrieval(metrics, now, step, wobble)
     _customers(metrics, step, seconds, wobble)
-    _settings(metrics, now, step)
 
 
 def _pools(metrics: Metrics, now: Conditions, step: Step, seconds: float, wobble: Wobble) -> None:
@@ -100,13 +100,32 @@ def _customers(metrics: Metrics, step: Step, seconds: float, wobble: Wobble) -> 
         metrics.add("failed_requests_total", asked * step.errors, customer=customer, service=SERVICE)
         metrics.add("poor_answers_total", asked * step.outcomes["200"] * poor, customer=customer)
         metrics.add("unsafe_answers_total", asked * step.outcomes["200"] * step.unsafe, customer=customer)
+    metrics.set("tokens_per_answer", step.tokens)
     metrics.add("tokens_total", step.tokens * step.answered * seconds)
 
 
-def _settings(metrics: Metrics, now: Conditions, step: Step) -> None:
-    metrics.set("tokens_per_answer", step.tokens)
-    for name, enabled in now.flags.items():
-        metrics.set("flag:enabled", float(enabled), flag=name)
-    for unit, release in now.releases.items():
+def record_levels(metrics: Metrics, levels: Mapping[str, float], *, answered: float, scatter: Mapping[str, float], wobble: Wobble) -> None:
+    """Set the gauges of what is sampled or billed: `levels` by name, with the scatter of a sample."""
+    cost = levels["cost"] * wobble("cost")
+    metrics.set("quality:score", levels["quality"] + scatter["quality"], service=SERVICE)
+    metrics.set("quality:groundedness", levels["groundedness"] + scatter["groundedness"])
+    metrics.set("safety:unsafe:ratio", levels["unsafe"] * wobble("unsafe"), service=SERVICE)
+    metrics.set("cost:usd_per_hour", cost, service=SERVICE)
+    metrics.set("cost:usd_per_answer", cost / 3600.0 / max(answered, 1e-3), service=SERVICE)
+    metrics.set("cost:usd_today", levels["spent"], service=SERVICE)
+
+
+def record_settings(metrics: Metrics, register: Register) -> None:
+    """Set the gauges of what is set: flags, limits, replicas asked for, the route, the releases."""
+    for name, target in register.of_kind("flag").items():
+        metrics.set("flag:enabled", float(target.setting), flag=name)
+    for name, target in register.of_kind("limit").items():
+        metrics.set("limit:value", float(target.setting), limit=name)
+    for name, target in register.of_kind("pool").items():
+        metrics.set("inference:replicas_desired", float(target.setting), pool=name.removeprefix("inference/"))
+    for route in ROUTES:
+        metrics.set("route:active", float(register.setting("route/answers") == route), route=route)
+    for unit in register.releases:
+        release = register.running(unit)
         metrics.set("release:info", 1.0, unit=unit, version=release.version)
         metrics.set("release:evaluation", release.evaluation, unit=unit)

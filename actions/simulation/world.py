@@ -13,19 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from . import physics, recording
 from .breaking import Broken, start, stop
-from .errors import Unacceptable, UnknownThing, VersionConflict
+from .errors import Unacceptable, UnknownThing
 from .faults import FAULTS
 from .faults import declared as fault_declared
 from .metrics import Metrics
 from .noise import centred
-from .release import UNITS, Release, history, last_known_good
-from .targets import START_UP, Setting, Target, accepted, declared, find
+from .register import Moment, Register
+from .release import UNITS, Release
+from .targets import START_UP, Setting
 
 STEP = 2.0
 # What a fresh world has lived through before it is looked at, so that rates over ten minutes and charts have something to show.
 WARM_UP = timedelta(minutes=15)
-_CHANGES_KEPT = 500
-_ANSWERS_KEPT = 5000
 _PER_STEP = timedelta(seconds=STEP)
 
 
@@ -58,20 +57,13 @@ class World:
         self.plan = plan or WorldPlan(**given)
         self.metrics = Metrics()
         self.step = 0
-        self.releases: dict[str, tuple[Release, ...]] = history(self.plan.origin_at)
         self.broken: dict[str, Broken] = {}
-        self.changes: list[dict[str, object]] = []
-        self._answers: dict[str, dict[str, Any]] = {}
         self._started_at = self.plan.origin_at - self.plan.warm_up
         self._memory = physics.Memory(
             in_flight={physics.RERANKER: 1.0, physics.ANSWERS: 1.0}, repeats={"model": 1.0, "provider": 1.0, "client": 1.0}, tokens=1200.0
         )
         self._levels = {"traffic": 1.0, "quality": 0.91, "groundedness": 0.95, "unsafe": 0.0004, "cost": 180.0, "spent": 0.0}
-        running = {unit: self.releases[unit][-1].version for unit in UNITS}
-        self.targets = {
-            path: Target(declared=one, setting=one.first, changed_at=self._started_at, ready=int(one.first) if one.kind == "pool" else 0)
-            for path, one in declared(replicas=self.plan.pools(), running=running).items()
-        }
+        self.register = Register(replicas=self.plan.pools(), at=self._started_at)
         if kept is None:
             self.advance_to(self.plan.origin_at)
         else:
@@ -94,15 +86,14 @@ class World:
 
     def jump_to(self, at: datetime) -> None:
         """Let time pass unseen up to `at`: the series have a gap, as those of a service whose monitoring was down."""
+        day = self.now.date()
         self.step = max(self.step, int((at - self._started_at) / _PER_STEP))
+        if self.now.date() != day:
+            self._levels["spent"] = 0.0
 
-    def setting(self, path: str) -> Setting:
-        """Return what a target is set to."""
-        return find(self.targets, path).setting
-
-    def running(self, unit: str) -> Release:
-        """Return the release that a unit runs."""
-        return next(one for one in self.releases[unit] if one.version == self.setting(f"release/{unit}"))
+    @property
+    def _moment(self) -> Moment:
+        return Moment(at=self.now, ready_at_step=self.step + int(START_UP / STEP))
 
     def mended(self, kind: str) -> bool:
         """Return whether every signal of the fault is back inside its limit, whatever its cause does."""
@@ -121,7 +112,7 @@ class World:
         """
         match event["do"]:
             case "put":
-                return self._prepare_put(event)
+                return self.register.prepare(event)
             case "fault":
                 fault_declared(event["kind"]).accept(event["parameters"])
             case "mend" if event["kind"] is not None:
@@ -141,7 +132,7 @@ class World:
             return again
         match event["do"]:
             case "put":
-                return self._put(event)
+                return self.register.put(event, moment=self._moment)
             case "fault":
                 if event["kind"] in self.broken:
                     stop(self, event["kind"], by=event["by"])
@@ -150,153 +141,75 @@ class World:
                 for kind in [event["kind"]] if event["kind"] else list(self.broken):
                     stop(self, kind, by=event["by"])
             case "reset":
-                for target in self.targets.values():
+                for target in self.register.targets.values():
                     self.change(target.path, target.declared.first, by=event["by"])
             case "jump":
                 self.jump_to(datetime.fromisoformat(event["to"]))
         return {"ok": True}
 
     def change(self, path: str, setting: Setting, *, by: str, note: str = "") -> None:
-        """Set a target and note the change; setting what is set already changes nothing."""
-        target = self.targets[path]
-        if target.setting == setting:
-            return
-        before, target.setting = target.setting, setting
-        target.version += 1
-        target.changed_by, target.changed_at = by, self.now
-        if target.declared.kind == "pool":
-            target.order(int(setting), ready_at_step=self.step + int(START_UP / STEP))
-        self._note(target, before=before, by=by, note=note)
-        if target.declared.kind == "release":
-            release = self.running(target.declared.name)
-            for flag, enabled in release.flags.items():
-                self.change(f"flag/{flag}", enabled, by=by, note=f"part of {release.version}")
+        """Set a target now; setting what is set already changes nothing."""
+        self.register.change(path, setting, moment=self._moment, by=by, note=note)
 
     def release(self, release: Release) -> None:
-        """Add a version to its unit and run it."""
-        self.releases[release.unit] = (*self.releases[release.unit], release)
-        self.change(f"release/{release.unit}", release.version, by=release.by, note=release.note)
-
-    def view(self, path: str) -> dict[str, Any]:
-        """Return a target as the wire shows it."""
-        target = find(self.targets, path)
-        one = target.declared
-        bounds = {"versions": [r.version for r in self.releases[one.name]]} if one.kind == "release" else one.bounds
-        return {
-            "kind": one.kind, "name": one.name, "value": self._value(target), "version": target.version, "changed_by": target.changed_by,
-            "changed_at": target.changed_at.isoformat(), "bounds": bounds, "description": one.about,
-        }  # fmt: skip
-
-    def _value(self, target: Target) -> object:
-        match target.declared.kind:
-            case "pool":
-                return {"replicas": target.setting, "ready": target.ready}
-            case "retries":
-                return {"attempts": target.setting}
-            case "release":
-                name = target.declared.name
-                return {"version": target.setting, "last_known_good": last_known_good(self.releases[name], str(target.setting))}
-            case "route":
-                return {"route": target.setting}
-            case "limit":
-                return {"value": target.setting}
-        return target.setting
-
-    def _prepare_put(self, event: Mapping[str, Any]) -> dict[str, Any] | None:
-        target = find(self.targets, event["path"])
-        setting = self._accepted(target, event["value"])
-        first = self._answers.get(event["key"]) if event["key"] else None
-        if first is not None:
-            if first["path"] != event["path"] or first["setting"] != setting:
-                raise Unacceptable(f"key {event['key']!r} was used before, to set {first['path']} to {first['setting']!r}")
-            return {**first["answer"], "replayed": True}
-        if event["if_version"] is not None and event["if_version"] != target.version:
-            raise VersionConflict(current=self.view(event["path"]))
-        return None
-
-    def _accepted(self, target: Target, value: object) -> Setting:
-        unit = target.declared.name if target.declared.kind == "release" else None
-        versions = tuple(one.version for one in self.releases[unit]) if unit else ()
-        return accepted(target.declared, value, versions=versions)
-
-    def _put(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        target = self.targets[event["path"]]
-        setting = self._accepted(target, event["value"])
-        before, version = self._value(target), target.version
-        self.change(event["path"], setting, by=event["by"])
-        answer = self.view(event["path"]) | {"previous": before, "changed": target.version != version, "replayed": False}
-        if event["key"]:
-            self._answers[event["key"]] = {"path": event["path"], "setting": setting, "answer": answer}
-            while len(self._answers) > _ANSWERS_KEPT:
-                del self._answers[next(iter(self._answers))]
-        return answer
-
-    def _note(self, target: Target, *, before: Setting, by: str, note: str) -> None:
-        number = int(str(self.changes[-1]["number"])) + 1 if self.changes else 1
-        what = f"{target.declared.name}: {_text(before)} → {_text(target.setting)}"
-        self.changes.append({
-            "number": number, "id": f"change-{number}", "at": self.now.isoformat(),
-            "kind": target.declared.kind, "target": target.declared.name, "before": before, "after": target.setting, "by": by, "service": recording.SERVICE, "environment": "production",
-            "summary": f"{what} ({note})" if note else what,
-        })  # fmt: skip
-        del self.changes[:-_CHANGES_KEPT]
+        """Add a version to its unit and run it now."""
+        self.register.release(release, moment=self._moment)
 
     # ---- snapshots
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that a snapshot keeps, as JSON."""
-        memory = {"in_flight": dict(self._memory.in_flight), "repeats": dict(self._memory.repeats), "tokens": self._memory.tokens}
         return {
-            "plan": self.plan.model_dump(mode="json"), "step": self.step, "metrics": self.metrics.to_json(), "changes": self.changes,
-            "releases": {unit: [one.model_dump(mode="json") for one in releases] for unit, releases in self.releases.items()},
-            "targets": {path: target.to_json() for path, target in self.targets.items()}, "answers": self._answers, "memory": memory,
-            "broken": {kind: fault.to_json() for kind, fault in self.broken.items()}, "levels": self._levels,
-        }  # fmt: skip
+            "plan": self.plan.model_dump(mode="json"),
+            "step": self.step,
+            "metrics": self.metrics.to_json(),
+            "register": self.register.to_json(),
+            "memory": {"in_flight": dict(self._memory.in_flight), "repeats": dict(self._memory.repeats), "tokens": self._memory.tokens},
+            "broken": {kind: fault.to_json() for kind, fault in self.broken.items()},
+            "levels": self._levels,
+        }
 
     def _restore(self, kept: Mapping[str, Any]) -> None:
+        self.step, self._levels = kept["step"], kept["levels"]
         self.metrics = Metrics.from_json(kept["metrics"])
-        self.step, self.changes, self._answers, self._levels = kept["step"], kept["changes"], kept["answers"], kept["levels"]
-        self.releases = {unit: tuple(Release.model_validate(one) for one in found) for unit, found in kept["releases"].items()}
-        self.broken = {
-            kind: Broken(**{**fault, "since_at": datetime.fromisoformat(fault["since_at"])}) for kind, fault in kept["broken"].items()
-        }
+        self.register.restore(kept["register"])
         self._memory = physics.Memory(**kept["memory"])
-        for path, found in kept["targets"].items():
-            declared_one = self.targets[path].declared
-            self.targets[path] = Target(declared=declared_one, **{**found, "changed_at": datetime.fromisoformat(found["changed_at"])})
+        for kind, fault in kept["broken"].items():
+            self.broken[kind] = Broken(**{**fault, "since_at": datetime.fromisoformat(fault["since_at"])})
 
     # ---- the passing of time
 
     def _advance(self) -> None:
         self.step += 1
-        for target in self.targets.values():
+        for target in self.register.targets.values():
             target.settle(self.step)
         self._follow("traffic", float(self._parameter("traffic", "factor", 1.0)), seconds=6.0)
         conditions = self._conditions()
         result = physics.step(conditions, self._memory, seconds=STEP)
         self._memory = result.memory
         recording.record(self.metrics, conditions, result, seconds=STEP, wobble=self._wobble)
-        self._record_levels(result)
+        self._sampled(result)
         self.metrics.sample(self.now.timestamp())
 
     def _conditions(self) -> physics.Conditions:
         day = sin(2 * pi * (self.now.timestamp() % 3600.0) / 3600.0)
         noise = 1.0 + 0.02 * day + 0.02 * centred(self.plan.seed, self.step, "questions")
-        releases = {unit: self.running(unit) for unit in UNITS}
-        flags = {one.declared.name: bool(one.setting) for one in self.targets.values() if one.declared.kind == "flag"}
+        register = self.register
+        releases = {unit: register.running(unit) for unit in UNITS}
+        flags = {name: bool(one.setting) for name, one in register.of_kind("flag").items()}
         refused = float(self._parameter("provider_degraded", "rate_limited", 0.0))
         slowness = float(self._parameter("provider_degraded", "slowness", 1.0))
         return physics.Conditions(
             questions=self.plan.arrival_rate * self._levels["traffic"] * noise,
-            route=physics.ROUTES[str(self.setting("route/answers"))],
+            route=physics.ROUTES[str(register.setting("route/answers"))],
             flags=flags,
-            attempts=int(self.setting("retries/gateway/answers")),
-            pools={name: self.targets[f"pool/inference/{name}"].ready for name in physics.SERVICE_RATE},
+            attempts=int(register.setting("retries/gateway/answers")),
+            pools={name: register.targets[f"pool/inference/{name}"].ready for name in physics.SERVICE_RATE},
             releases=releases,
             providers={"primary": physics.Provider(rate_limited=refused, slowness=slowness), "backup": physics.Provider()},
-            max_output_tokens=int(self.setting("limit/answers/max_output_tokens")),
-            tokens_per_minute=int(self.setting("limit/answers/tokens_per_minute")),
-            budget_left=self._levels["spent"] < int(self.setting("limit/answers/daily_budget_usd")),
+            max_output_tokens=int(register.setting("limit/answers/max_output_tokens")),
+            tokens_per_minute=int(register.setting("limit/answers/tokens_per_minute")),
+            budget_left=self._levels["spent"] < int(register.setting("limit/answers/daily_budget_usd")),
             output_factor=float(self._parameter("cost_spike", "output_factor", 1.6)),
             age=self._index_age(releases["search-index"], hybrid=flags["hybrid-search"]),
             unsafe=float(self._parameter("safety_failure", "unsafe_ratio", 0.02)),
@@ -308,7 +221,7 @@ class World:
         # A healthy index takes in new documents every five minutes.
         return self.now.timestamp() % 300.0
 
-    def _record_levels(self, result: physics.Step) -> None:
+    def _sampled(self, result: physics.Step) -> None:
         """Evaluations and bills are samples over a few seconds: they follow, they do not jump."""
         self._follow("quality", result.quality, seconds=8.0)
         self._follow("groundedness", result.groundedness, seconds=8.0)
@@ -317,21 +230,9 @@ class World:
         if self.now.date() != (self.now - _PER_STEP).date():
             self._levels["spent"] = 0.0
         self._levels["spent"] += result.cost_per_hour * STEP / 3600.0
-        levels, service = self._levels, recording.SERVICE
-        cost = levels["cost"] * self._wobble("cost")
-        self.metrics.set("quality:score", levels["quality"] + 0.004 * centred(self.plan.seed, self.step, "quality"), service=service)
-        self.metrics.set("quality:groundedness", levels["groundedness"] + 0.004 * centred(self.plan.seed, self.step, "grounded"))
-        self.metrics.set("safety:unsafe:ratio", levels["unsafe"] * self._wobble("unsafe"), service=service)
-        self.metrics.set("cost:usd_per_hour", cost, service=service)
-        self.metrics.set("cost:usd_per_answer", cost / 3600.0 / max(result.answered, 1e-3), service=service)
-        self.metrics.set("cost:usd_today", levels["spent"], service=service)
-        for target in self.targets.values():
-            if target.declared.kind == "limit":
-                self.metrics.set("limit:value", float(target.setting), limit=target.declared.name)
-            elif target.declared.kind == "pool":
-                self.metrics.set("inference:replicas_desired", float(target.setting), pool=target.declared.name.removeprefix("inference/"))
-        for route in physics.ROUTES:
-            self.metrics.set("route:active", float(self.setting("route/answers") == route), route=route)
+        scatter = {name: 0.004 * centred(self.plan.seed, self.step, name) for name in ("quality", "groundedness")}
+        recording.record_levels(self.metrics, self._levels, answered=result.answered, scatter=scatter, wobble=self._wobble)
+        recording.record_settings(self.metrics, self.register)
 
     def _parameter(self, kind: str, name: str, otherwise: float) -> float | int | str:
         return self.broken[kind].parameters[name] if kind in self.broken else otherwise
@@ -341,7 +242,3 @@ class World:
 
     def _wobble(self, purpose: str) -> float:
         return 1.0 + 0.03 * centred(self.plan.seed, self.step, purpose)
-
-
-def _text(setting: Setting) -> str:
-    return ("on" if setting else "off") if isinstance(setting, bool) else str(setting)
