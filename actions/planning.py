@@ -82,11 +82,17 @@ def tier_of(action: Action, operation: Operation, *, raised_by: int = 0) -> Tier
 def check(name: str, threshold: Threshold, measurement: Measurement) -> Check:
     """One pre-check against its measurement; without data it does not hold."""
     if measurement.value is None:
-        why = f" ({measurement.error})" if measurement.error else ""
-        return Check(name=name, holds=None, text=f"{measurement.title}: no data{why}; it must be {threshold}.")
+        return Check(name=name, holds=None, text=f"{measurement.title}: {_lacking(measurement)}; it must be {threshold}.")
     holds = threshold.holds(measurement.value)
     found = f"{measurement.title} is {number(measurement.value, measurement.unit)}"
     return Check(name=name, holds=holds, text=f"{found}, {'as it must be' if holds else 'but it must be'} {threshold}.")
+
+
+def _lacking(measurement: Measurement) -> str:
+    rows = measurement.result.get("rows") if isinstance(measurement.result, Mapping) else None
+    if rows and len(rows) > 1:
+        return f"its query gives {len(rows)} values, and only one can be compared"
+    return f"no data ({measurement.error})" if measurement.error else "no data"
 
 
 def effect(action: Action, runbook: Runbook) -> str:
