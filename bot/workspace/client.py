@@ -71,7 +71,7 @@ class Client:
             hidden = [h for h in hidden if not h.get("thread_ts") and oldest < h["ts"] < (before or "9")]
             if found and not before:
                 ws.rooms.mark_read(channel.id, user, found[-1]["ts"])
-        shown = [posting.shown(ws, channel, message) for message in found]
+        shown = [posting.for_client(ws, channel, message) for message in found]
         return {"messages": sorted(shown + hidden, key=lambda m: str(m["ts"])), "has_more": more}
 
     async def post(self, user: str, body: Json, base_url: str) -> Json:

@@ -138,7 +138,9 @@ class Interactions:
         if order not in (None, "clear", "update"):
             raise SlackError("invalid_response_action")
         if found is not None:
-            opening.close(ws, user, 0 if order == "clear" or view["clear_on_close"] else found[1])
+            cleared = order == "clear" or view["clear_on_close"]
+            opening.close(ws, user, 0 if cleared else found[1])
+            return {"ok": True, "closed": True, **({"cleared": True} if cleared else {})}
         return {"ok": True, "closed": True}
 
     async def close_view(self, *, user: str, view_id: str, everything: bool) -> Json:

@@ -26,7 +26,7 @@ def post(ws: Workspace, channel: Channel, message: Json) -> Json:
         ws.talk.put(channel.id, parent | {"thread_ts": parent["ts"]})
     ws.talk.put(channel.id, stored)
     ws.rooms.mark_read(channel.id, stored.get("user", ""), stored["ts"])
-    _push(ws, channel, {"type": "message", "channel": channel.id, "message": shown(ws, channel, stored)})
+    _push(ws, channel, {"type": "message", "channel": channel.id, "message": for_client(ws, channel, stored)})
     if parent is not None:
         push_changed(ws, channel, parent["ts"])
     _emit_message(ws, channel, stored)
@@ -103,7 +103,7 @@ def push_changed(ws: Workspace, channel: Channel, ts: str) -> None:
     """Tell browsers what a message looks like now."""
     message = ws.talk.get(channel.id, ts)
     if message is not None:
-        _push(ws, channel, {"type": "message_changed", "channel": channel.id, "message": shown(ws, channel, message)})
+        _push(ws, channel, {"type": "message_changed", "channel": channel.id, "message": for_client(ws, channel, message)})
 
 
 def shown(ws: Workspace, channel: Channel, message: Json) -> Json:
@@ -119,6 +119,12 @@ def shown(ws: Workspace, channel: Channel, message: Json) -> Json:
     if pin is not None:
         full |= {"pinned_to": [channel.id], "pinned_info": {"channel": channel.id, "pinned_by": pin[0], "pinned_ts": pin[1]}}
     return full
+
+
+def for_client(ws: Workspace, channel: Channel, message: Json) -> Json:
+    """A message as the browser front reads it."""
+    full = shown(ws, channel, message)
+    return {**full, "pinned": "pinned_to" in full}
 
 
 def bot_message(ws: Workspace) -> Json:

@@ -26,7 +26,7 @@ from bot.workspace.protocol import Json
 _LABEL = Text(most=20)
 _RAW = {
     "raw_text": typed("raw_text", {"text": Text(least=0, most=10_000)}, ("text",)),
-    "raw_number": typed("raw_number", {"value": Number(fraction=True), "text": Text(most=100)}, ("value",)),
+    "raw_number": typed("raw_number", {"value": Number(fraction=True), "text": Text(most=100)}, ("value", "text")),
 }
 _CELL = Tagged({**_RAW, "rich_text": RICH_TEXT})
 

@@ -219,7 +219,7 @@ BLOCKS: Mapping[str, Kind] = {
     ),
     "task_card": Kind(rule=_TASK, surfaces=(MESSAGE,)),
     "plan": Kind(
-        rule=_block("plan", {"title": Text(most=256), "tasks": Rows(of=_TASK, least=0, most=50)}, ("title",)),
+        rule=_block("plan", {"title": Text(most=256), "tasks": Rows(of=Tagged({"task_card": _TASK}), least=0, most=50)}, ("title",)),
         surfaces=(MESSAGE,),
     ),
     "video": Kind(
