@@ -1,7 +1,7 @@
 """Read a runbook, or refuse it with every problem: file, line, field, and a reason that says what to do (runbook-format.md)."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from runbooks import frontmatter
 from runbooks.checks import guarding, rehearsal, screen, steps
-from runbooks.checks.scene import Scene
+from runbooks.checks.scene import Faults, Scene
 from runbooks.errors import Problem, RunbookInvalid
 from runbooks.frontmatter import FrontMatter, Path
 from runbooks.operation import Operation
@@ -45,7 +45,7 @@ def load(
     *,
     name: str,
     catalogue: Mapping[str, Operation],
-    faults: Collection[str] | None = None,
+    faults: Faults | None = None,
     path: str = "",
 ) -> Runbook:
     """The runbook in this text.
@@ -54,7 +54,7 @@ def load(
         source: the whole file.
         name: the file's name without its ending; it must be the id.
         catalogue: the operations that steps may use, by name.
-        faults: the kinds of fault that the simulation declares; None leaves the drill's fault unchecked.
+        faults: the kinds of fault that the simulation declares, with their parameters; None leaves the drill's fault unchecked.
         path: where the file stands, for messages; `<name>.md` when empty.
 
     Raises:
@@ -73,7 +73,7 @@ def load(
     return Runbook(header=header, body=front.body, source=source, hash=digest, path=path)
 
 
-def load_folder(folders: Iterable[FilePath | str], *, catalogue: Mapping[str, Operation], faults: Collection[str] | None = None) -> Library:
+def load_folder(folders: Iterable[FilePath | str], *, catalogue: Mapping[str, Operation], faults: Faults | None = None) -> Library:
     """Every `.md` file directly in these folders, README aside. A file that cannot be a runbook is a problem and keeps no other out.
 
     When two files have one id, the first folder's is kept and the other is a problem.
@@ -124,7 +124,7 @@ class _Examination:
     front: FrontMatter
     problems: list[Problem]
 
-    def run(self, *, name: str, catalogue: Mapping[str, Operation], faults: Collection[str] | None) -> Header | None:
+    def run(self, *, name: str, catalogue: Mapping[str, Operation], faults: Faults | None) -> Header | None:
         """The header, where its shape is right; everything wrong is in `problems` afterwards."""
         for fault in self.front.faults:
             self._add(fault.path, fault.reason, line=fault.line)

@@ -102,8 +102,16 @@ def _marks(scene: Scene, drill: DrillPlan) -> None:
 
 
 def _world(scene: Scene, drill: DrillPlan) -> None:
+    path: Path = ("drill", "world", "fault")
     chosen = drill.world.fault.get("kind")
     if not isinstance(chosen, str):
-        scene.report(("drill", "world", "fault", "kind"), "is missing: the kind of fault that the simulated world starts with")
-    elif scene.faults is not None and chosen not in scene.faults:
-        scene.report(("drill", "world", "fault", "kind"), f"the simulation has no fault {chosen}{near(chosen, scene.faults)}")
+        scene.report((*path, "kind"), "is missing: the kind of fault that the simulated world starts with")
+        return
+    if scene.faults is None:
+        return
+    if chosen not in scene.faults:
+        scene.report((*path, "kind"), f"the simulation has no fault {chosen}{near(chosen, scene.faults)}")
+        return
+    takes = scene.faults[chosen]
+    for name in sorted(set(drill.world.fault) - {"kind", *takes}):
+        scene.report((*path, name), f"the fault {chosen} takes no {name}{near(name, takes)}")

@@ -16,17 +16,21 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+Faults = Mapping[str, Collection[str]]
+"""The kinds of fault that the simulation declares, each with the names of its parameters."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """One runbook under examination. `report` takes a path of names and indices, and a reason that says what to do.
 
-    `faults` are the kinds that the simulation declares; None means that nobody knows them here and they are not checked.
+    `faults` None means that nobody knows them here and they are not checked.
     """
 
     header: Header
     outline: tuple[tuple[str, str], ...]
     catalogue: Mapping[str, Operation]
-    faults: Collection[str] | None
+    faults: Faults | None
     report: Callable[[Path, str], None]
 
     @cached_property
