@@ -3,8 +3,9 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -84,18 +85,34 @@ def fitted(model: type[M], data: Any, document: Document, place: Place, problems
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        known = {*model.model_fields, *names}
+        known = {*_names(model), *names}
         for detail in error.errors(include_url=False):
             inside = _real(detail["loc"], data)
             problems.append(document.problem((*place, *inside), _reason(detail, known)))
         return None
 
 
+@cache
+def _names(model: type[BaseModel]) -> frozenset[str]:
+    """Every field name of a model and of the models in it, as the file writes them."""
+    names = {info.alias or name for name, info in model.model_fields.items()}
+    inner = {found for info in model.model_fields.values() for found in _models(info.annotation)}
+    return frozenset(names).union(*(_names(found) for found in inner))
+
+
+def _models(annotation: Any) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
 def _real(loc: Place, data: Any) -> Place:
-    """Pydantic's place without the names of union branches, which stand in no file."""
+    """Pydantic's place without what stands in no file: names of union branches, and its mark for a key."""
     real: list[str | int] = []
+    loc = tuple(step for step in loc if step != "[key]")
     for at, step in enumerate(loc):
-        if isinstance(data, dict) and (step in data or at == len(loc) - 1):
+        if isinstance(data, dict) and (step in data or (at == len(loc) - 1 and isinstance(step, str))):
             real.append(step)
             data = data.get(step)
         elif isinstance(data, list) and isinstance(step, int) and step < len(data):
