@@ -1,7 +1,10 @@
 """The post-mortem, drafted from the timeline alone: every sentence cites the entries it rests on (mission G1)."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
+from runbooks.duration import in_words
+from runbooks.timeline import Entry, EntryKind
 from runbooks.value import Moment, Value
 
 
@@ -70,3 +73,193 @@ class Postmortem(Value):
     title: str
     phases: Phases
     sections: tuple[Section, ...]
+
+
+def phases_of(entries: Sequence[Entry]) -> Phases:
+    """Durations from the first alert (else the opening) to the first entry of each kind; what has no entry is unknown."""
+    first = _first_by_kind(entries)
+    began = first.get(EntryKind.ALERT_FIRED) or first.get(EntryKind.INCIDENT_OPENED)
+    if began is None:
+        return Phases()
+
+    def since(entry: Entry | None) -> float | None:
+        return None if entry is None else max((entry.occurred_at - began.occurred_at).total_seconds(), 0.0)
+
+    return Phases(
+        detected=since(first.get(EntryKind.INCIDENT_OPENED)),
+        acknowledged=since(first.get(EntryKind.INCIDENT_ACKNOWLEDGED)),
+        mitigated=since(first.get(EntryKind.INCIDENT_MITIGATED)),
+        verified=since(_verified(entries)),
+        resolved=since(first.get(EntryKind.INCIDENT_RESOLVED)),
+    )
+
+
+def draft(*, incident_id: int, title: str, entries: Sequence[Entry]) -> Postmortem:
+    """The draft from the entries alone: each sentence is made from the entries that it cites, and without them it is not there."""
+    return Postmortem(
+        incident_id=incident_id,
+        title=title,
+        phases=phases_of(entries),
+        sections=(
+            _impact(entries),
+            _times(entries),
+            _tried(entries),
+            _worked(entries),
+            _contributing(entries),
+            _well(entries),
+            _lucky(entries),
+            _standing(entries),
+            _follow_ups(entries),
+        ),
+    )
+
+
+def _first_by_kind(entries: Sequence[Entry]) -> dict[EntryKind, Entry]:
+    first: dict[EntryKind, Entry] = {}
+    for entry in entries:
+        first.setdefault(entry.kind, entry)
+    return first
+
+
+def _of(entries: Sequence[Entry], *kinds: EntryKind) -> list[Entry]:
+    return [entry for entry in entries if entry.kind in kinds and not entry.erased]
+
+
+def _verified(entries: Sequence[Entry]) -> Entry | None:
+    verdicts = _of(entries, EntryKind.RUN_VERDICT)
+    return next((entry for entry in verdicts if entry.payload.get("verdict") == "verified"), None)
+
+
+def _said(entry: Entry) -> Sentence:
+    return Sentence(text=_sentence(entry.summary), cites=(entry.seq,))
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _impact(entries: Sequence[Entry]) -> Section:
+    measured = [_said(entry) for entry in _of(entries, EntryKind.DIAGNOSTIC_MEASURED) if entry.payload.get("error") is None]
+    severities = [_said(entry) for entry in _of(entries, EntryKind.SEVERITY_SET)]
+    gaps = () if measured else ("Who was affected, and how badly? Nothing was measured; ask the service's owner.",)
+    return Section(title="Impact", sentences=(*measured, *severities), gaps=gaps)
+
+
+_TIMES: tuple[tuple[EntryKind, str], ...] = (
+    (EntryKind.INCIDENT_OPENED, "detected"),
+    (EntryKind.INCIDENT_ACKNOWLEDGED, "acknowledged"),
+    (EntryKind.INCIDENT_MITIGATED, "mitigated"),
+    (EntryKind.INCIDENT_RESOLVED, "resolved"),
+)
+
+
+def _times(entries: Sequence[Entry]) -> Section:
+    first = _first_by_kind(entries)
+    began = first.get(EntryKind.ALERT_FIRED) or first.get(EntryKind.INCIDENT_OPENED)
+    if began is None:
+        return Section(title="Times", gaps=("When did it begin? No alert and no declaration is recorded.",))
+    sentences, gaps = [Sentence(text=f"Began {_clock(began)}: {_sentence(began.summary)}", cites=(began.seq,))], []
+    for kind, word in (*_TIMES, (None, "verified")):
+        entry = first.get(kind) if kind else _verified(entries)
+        if entry is None:
+            gaps.append(f"When was it {word}? No entry says so; ask the commander.")
+        elif entry.seq != began.seq:
+            took = in_words(max((entry.occurred_at - began.occurred_at).total_seconds(), 0.0))
+            by = f" by {entry.actor.id}" if entry.actor.is_human else ""
+            sentences.append(Sentence(text=f"{word.capitalize()} {_clock(entry)}{by}, after {took}.", cites=(began.seq, entry.seq)))
+    return Section(title="Times", sentences=tuple(sentences), gaps=tuple(gaps))
+
+
+def _clock(entry: Entry) -> str:
+    return f"{entry.occurred_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+_TRIED = (
+    EntryKind.RUN_REQUESTED,
+    EntryKind.RUN_APPROVED,
+    EntryKind.RUN_DECLINED,
+    EntryKind.RUN_REFUSED,
+    EntryKind.BREAK_GLASS,
+    EntryKind.RUN_EXECUTED,
+    EntryKind.RUN_FAILED,
+    EntryKind.RUN_UNKNOWN,
+    EntryKind.RUN_RECONCILED,
+    EntryKind.RUN_VERDICT,
+    EntryKind.RUN_UNDONE,
+    EntryKind.RUN_UNDO_REFUSED,
+)
+
+
+def _tried(entries: Sequence[Entry]) -> Section:
+    tried = tuple(_said(entry) for entry in _of(entries, *_TRIED))
+    gaps = () if tried else ("What was done? No action ran through Muster; ask the commander.",)
+    return Section(title="What was tried", sentences=tried, gaps=gaps)
+
+
+def _worked(entries: Sequence[Entry]) -> Section:
+    """Verified runs with their values before and after, each with the run that it judges."""
+    executed = {entry.payload.get("run"): entry for entry in _of(entries, EntryKind.RUN_EXECUTED)}
+    sentences = []
+    for verdict in _of(entries, EntryKind.RUN_VERDICT):
+        if verdict.payload.get("verdict") == "verified":
+            run = executed.get(verdict.payload.get("run"))
+            cites = (run.seq, verdict.seq) if run else (verdict.seq,)
+            sentences.append(Sentence(text=_sentence(verdict.summary), cites=cites))
+    sentences += [_said(entry) for entry in _of(entries, EntryKind.INCIDENT_RESOLVED)]
+    return Section(title="What worked", sentences=tuple(sentences))
+
+
+def _contributing(entries: Sequence[Entry]) -> Section:
+    suspects = tuple(
+        Sentence(text=f"Changed shortly before: {_sentence(entry.summary)}", cites=(entry.seq,))
+        for entry in _of(entries, EntryKind.CHANGE_SEEN)
+    )
+    gap = "Why did it happen? Muster knows what changed, not why it broke; ask the owner."
+    return Section(title="Contributing factors", sentences=suspects, gaps=(gap,))
+
+
+QUICK = 300.0
+"""Seconds within which an acknowledgement went well."""
+
+
+def _well(entries: Sequence[Entry]) -> Section:
+    sentences = []
+    first = _first_by_kind(entries)
+    opened, taken = first.get(EntryKind.INCIDENT_OPENED), first.get(EntryKind.INCIDENT_ACKNOWLEDGED)
+    if opened and taken and (waited := (taken.occurred_at - opened.occurred_at).total_seconds()) <= QUICK:
+        sentences.append(Sentence(text=f"Somebody took it {in_words(waited)} after it was opened.", cites=(opened.seq, taken.seq)))
+    if entry := _verified(entries):
+        sentences.append(Sentence(text="The recovery was measured and not assumed.", cites=(entry.seq,)))
+    return Section(title="What went well", sentences=tuple(sentences), gaps=("What else went well? Ask the responders.",))
+
+
+def _lucky(entries: Sequence[Entry]) -> Section:
+    sentences = tuple(
+        Sentence(text=f"It did not end worse: {_sentence(entry.summary)}", cites=(entry.seq,))
+        for entry in _of(entries, EntryKind.RUN_UNKNOWN, EntryKind.PAGE_FAILED, EntryKind.ESCALATED)
+    )
+    return Section(title="Where we were lucky", sentences=sentences, gaps=("Where else were we lucky? Ask the responders.",))
+
+
+def _standing(entries: Sequence[Entry]) -> Section:
+    ended = {entry.payload.get("mitigation") for entry in _of(entries, EntryKind.MITIGATION_ENDED, EntryKind.MITIGATION_KEPT)}
+    opened = [entry for entry in _of(entries, EntryKind.MITIGATION_OPENED) if entry.payload.get("mitigation") not in ended]
+    return Section(title="Still in force", sentences=tuple(_said(entry) for entry in opened))
+
+
+def _follow_ups(entries: Sequence[Entry]) -> Section:
+    """What the record itself asks for: wrong runbooks, failed verifications, undone runs; and what people added."""
+    sentences = [_said(entry) for entry in _of(entries, EntryKind.FOLLOW_UP_ADDED)]
+    for kind, duty in (
+        (EntryKind.RUNBOOK_REJECTED, "Mend the matching"),
+        (EntryKind.RUN_VERDICT, "Find out why"),
+        (EntryKind.BREAK_GLASS, "Review the use of break-glass"),
+    ):
+        sentences += [
+            Sentence(text=f"{duty}: {_sentence(entry.summary)}", cites=(entry.seq,))
+            for entry in _of(entries, kind)
+            if entry.payload.get("verdict") != "verified"
+        ]
+    gaps = () if sentences else ("What should be done so that it does not happen again? Ask the owner.",)
+    return Section(title="Follow-ups", sentences=tuple(sentences), gaps=gaps)

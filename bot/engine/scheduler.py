@@ -12,9 +12,24 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
+from runbooks.value import Value
 from storage import schedules, tasks
 from storage.database import Tx
+from storage.killpoints import POINTS, reach
 from storage.tasks import NewTask
+
+
+class Spec(Value):
+    """What recurs: the kind of task, APScheduler's cron fields (names of days, not numbers), and the time zone of the wall clock."""
+
+    kind: str
+    fields: dict[str, str]
+    zone: str
+
+
+def declare(tx: Tx, name: str, spec: Spec, *, now: datetime) -> None:
+    """See to it that a schedule stands. The same again changes nothing, so a start loses no slot that was missed."""
+    schedules.put(tx, name, spec=spec.model_dump_json(), next_at=next_slot(spec.fields, zone=spec.zone, after=now))
 
 
 def next_slot(fields: dict[str, str], *, zone: str, after: datetime) -> datetime:
@@ -24,7 +39,7 @@ def next_slot(fields: dict[str, str], *, zone: str, after: datetime) -> datetime
         ValueError: the fields never meet a date, or are not cron fields.
     """
     trigger = CronTrigger(timezone=ZoneInfo(zone), **fields)
-    slot = trigger.get_next_fire_time(None, after + timedelta(microseconds=1))
+    slot: datetime | None = trigger.get_next_fire_time(None, after + timedelta(microseconds=1))
     if slot is None:
         raise ValueError(f"no date ever fits {fields}")
     return slot.astimezone(ZoneInfo("UTC"))
@@ -38,15 +53,17 @@ def slot_name(slot: datetime, *, zone: str) -> str:
 def fire_due(tx: Tx, *, now: datetime) -> int:
     """Turn every schedule that is due into one task, and set its next slot. Slots missed meanwhile are coalesced into the latest."""
     fired = 0
-    for row in schedules.due(tx, now=now):
+    for row in schedules.due(tx, now):
+        spec = Spec.model_validate_json(row.spec)
         slot = following = row.next_at
         while following <= now:
-            slot, following = following, next_slot(row.fields, zone=row.zone, after=following)
-        if schedules.advance(tx, name=row.name, was=row.next_at, next_at=following):
-            name = slot_name(slot, zone=row.zone)
-            args = {**row.args, "slot": name, "slot_at": slot.isoformat()}
-            tasks.enqueue(tx, NewTask(key=f"sched:{row.name}:{name}", kind=row.kind, args=args))
+            slot, following = following, next_slot(spec.fields, zone=spec.zone, after=following)
+        if schedules.advance(tx, row.name, was=row.next_at, next_at=following):
+            name = slot_name(slot, zone=spec.zone)
+            args = {"slot": name, "slot_at": slot.isoformat()}
+            tasks.enqueue(tx, NewTask(key=f"sched:{row.name}:{name}", kind=spec.kind, args=args))
             fired += 1
+            reach(POINTS["K9"])
     return fired
 
 

@@ -8,16 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
 from bot.ports import DeliveryError
+from bot.settlement import Buried, Handler, Postponed, Settled, Settlement
 from storage import tasks
 from storage.database import Database, Tx
 from storage.errors import LeaseLost, StorageError
-from storage.killpoints import reach
+from storage.killpoints import POINTS, reach
 from storage.tasks import Task
 
 log = structlog.get_logger(__name__)
@@ -27,36 +26,6 @@ LEASE = 45.0
 
 BUDGET = 1800.0
 """Seconds from a task's first claim until it is given up and shown to a person. A 429 does not use it up."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """Done. `apply` writes what follows in the settling transaction."""
-
-    apply: Callable[[Tx], Any] | None = None
-    result: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Postponed:
-    """Not yet: try again in `seconds`. `certain` says that nothing was done outside, so the next attempt is not in doubt."""
-
-    seconds: float
-    certain: bool
-    error: str = ""
-    throttled: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Buried:
-    """Given up: shown to a person, never silent. `apply` says so where people look."""
-
-    error: str
-    apply: Callable[[Tx], Any] | None = None
-
-
-Settlement = Settled | Postponed | Buried
-Handler = Callable[[Task], Settlement]
 
 
 def backoff(attempt: int) -> float:
@@ -74,6 +43,11 @@ def after_failure(task: Task, error: DeliveryError) -> Settlement:
         error=str(error),
         throttled=error.retry_after is not None,
     )
+
+
+def _age(task: Task) -> float:
+    """Seconds since the task was first claimed, by the database's clock as of this claim."""
+    return (task.due_at - task.first_claimed_at).total_seconds() if task.first_claimed_at else 0.0
 
 
 class Worker:
@@ -172,7 +146,7 @@ class Worker:
             log.error("worker.run_failed", error=repr(error))
 
     def _claim(self, limit: int) -> list[Task]:
-        claimed = self._database.write(lambda tx: tasks.claim(tx, limit=limit, lease=self._lease), name="claim")
+        claimed = self._database.write(lambda tx: tasks.claim(tx, limit, self._lease), name="claim", ordered=False)
         self.last_claim_at = time.monotonic()
         return claimed
 
@@ -180,9 +154,9 @@ class Worker:
         """Run one claimed task to its settlement. Never raises for what a handler did."""
         structlog.contextvars.bind_contextvars(task=task.key, attempt=task.attempt)
         try:
-            reach("K4")
+            reach(POINTS["K4"])
             settlement = self._handle(task)
-            reach("K6")
+            reach(POINTS["K6"])
             self._settle(task, settlement)
         except LeaseLost:
             log.warning("task.lease_lost")
@@ -201,12 +175,12 @@ class Worker:
             return after_failure(task, error)
         except StorageError as error:
             return Postponed(seconds=backoff(task.attempt), certain=False, error=str(error))
-        except Exception as error:  # noqa: BLE001 - the outermost edge of a handler: one bad task must not stop the loop
+        except Exception as error:
             log.exception("task.failed")
             return Postponed(seconds=backoff(task.attempt), certain=False, error=f"{type(error).__name__}: {error}")
 
     def _settle(self, task: Task, settlement: Settlement) -> None:
-        if isinstance(settlement, Postponed) and not settlement.throttled and task.age > self._budget:
+        if isinstance(settlement, Postponed) and not settlement.throttled and _age(task) > self._budget:
             settlement = Buried(error=settlement.error or "gave up")
         if isinstance(settlement, Buried):
             log.error("task.dead", error=settlement.error)
@@ -215,13 +189,13 @@ class Worker:
     def _write(self, tx: Tx, task: Task, settlement: Settlement) -> None:
         match settlement:
             case Settled(apply=apply, result=result):
-                tasks.settle(tx, task, result=result)
+                tasks.settle(tx, task, result)
                 if apply:
                     apply(tx)
             case Postponed(seconds=delay, certain=certain, error=error):
-                tasks.postpone(tx, task, seconds=delay, certain=certain, error=error)
+                tasks.postpone(tx, task, delay, certain=certain, error=error)
             case Buried(error=error, apply=apply):
-                tasks.bury(tx, task, error=error)
+                tasks.bury(tx, task, error)
                 if apply:
                     apply(tx)
                 self._on_buried(tx, task, error)

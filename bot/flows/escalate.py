@@ -1,0 +1,121 @@
+"""Somebody must know: the runbook's escalation rules by sweep, paging through the runner like every effect (path D)."""
+
+from datetime import datetime
+
+from bot.flows.context import Context
+from bot.flows.records import entry, save, say
+from bot.settlement import Buried, Postponed, Settled, Settlement
+from runbooks.escalation import Escalation, Facts, due
+from runbooks.incident import Incident
+from runbooks.operation import Call, OutcomeStatus
+from runbooks.run import RunState
+from runbooks.runbook import Runbook
+from runbooks.severity import IncidentClass
+from runbooks.timeline import EntryKind
+from storage import incidents, ledger, measurements, runs, seen, tasks
+from storage.database import Tx
+from storage.tasks import NewTask, Task
+
+PAGE_TIMEOUT = 10.0
+
+
+def sweep(ctx: Context) -> int:
+    """Fire every rule that has become due, each once for an incident."""
+
+    def work(tx: Tx) -> int:
+        now = ctx.now()
+        return sum(_sweep_one(tx, ctx, incident, now=now) for incident in incidents.open_ones(tx))
+
+    return ctx.write(work, name="escalate")
+
+
+def _sweep_one(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> int:
+    runbook = ctx.shelf.pinned(tx, incident.match.runbook)
+    fired = 0
+    for escalation in due(incident, runbook.header.escalation, facts(tx, incident, runbook), now=now):
+        if seen.first(tx, f"escalation:{incident.id}:{incident.match.runbook.id}:{escalation.rule}", now=now):
+            incident = _escalate(tx, incident, escalation, now=now)
+            fired += 1
+    return fired
+
+
+def _escalate(tx: Tx, incident: Incident, escalation: Escalation, *, now: datetime) -> Incident:
+    text = f"Escalated to {escalation.page}: {escalation.reason}."
+    said = [entry(EntryKind.ESCALATED, text, now=now, page=escalation.page, reason=escalation.reason, rule=escalation.rule)]
+    after = incident
+    if escalation.raise_to:
+        after = incident.with_severity(escalation.raise_to)
+        said.append(
+            entry(
+                EntryKind.SEVERITY_SET,
+                f"Severity {incident.severity.value} → {escalation.raise_to.value}: {escalation.reason}.",
+                now=now,
+                before=incident.severity.value,
+                after=escalation.raise_to.value,
+                reason=escalation.reason,
+            )
+        )
+    key = f"page:{incident.id}:{incident.match.runbook.id}:{escalation.rule}"
+    args = {"incident": incident.id, "page": escalation.page, "reason": escalation.reason, "key": key}
+    return save(tx, before=incident, after=after, entries=said, now=now, tasks_too=[NewTask(key=key, kind="page", args=args)])
+
+
+def facts(tx: Tx, incident: Incident, runbook: Runbook) -> Facts:
+    """What the rules may ask about, from what was measured and run."""
+    failed = [run.verdict_at for run in runs.of_incident(tx, incident.id) if run.state is RunState.FAILED and run.verdict_at]
+    measured = measurements.latest(tx, incident.id)
+    customers = measured.get(runbook.header.first_screen.customers)
+    rows = customers.result.get("rows") if customers and isinstance(customers.result, dict) else None
+    cost = next((item.value for item in measured.values() if item.unit == "USD/h"), None)
+    return Facts(
+        verification_failed_at=min(failed, default=None),
+        customers=len(rows) if rows is not None else None,
+        cost_per_hour=cost,
+        data_at_risk=incident.incident_class is IncidentClass.DATA,
+        safety_breach=incident.incident_class is IncidentClass.SAFETY,
+    )
+
+
+def page(ctx: Context, task: Task) -> Settlement:
+    """Page whoever stands behind the target. A drill pages nobody but says whom it would have paged (mission H2)."""
+    incident_id, target, reason = int(task.args["incident"]), str(task.args["page"]), str(task.args["reason"])
+    incident = ctx.read(lambda tx: incidents.get(tx, incident_id))
+    people = ctx.on_call.rotation(target, ctx.now())
+    if incident.is_drill:
+        who = ", ".join(person.name for person in people) or "nobody"
+        return Settled(
+            apply=lambda tx: _paged(tx, ctx, incident_id, task.key, f"In a real incident {target} ({who}) would be paged now: {reason}.")
+        )
+    call = Call(
+        operation="page.send",
+        target=target,
+        environment=incident.environment,
+        arguments={
+            "target": target,
+            "incident": incident_id,
+            "summary": f"{incident.severity.value} {incident.ref}: {incident.title}",
+            "reason": reason,
+            "people": [person.id for person in people],
+            "url": ctx.page_url(f"/incidents/{incident_id}"),
+        },
+    )
+    outcome = ctx.runner.page(call, key=str(task.args["key"]), timeout=PAGE_TIMEOUT)
+    if outcome.status is OutcomeStatus.APPLIED:
+        names = ", ".join(person.name for person in people) or target
+        return Settled(apply=lambda tx: _paged(tx, ctx, incident_id, task.key, f"Paged {target} ({names}): {reason}."))
+    if outcome.status is OutcomeStatus.UNKNOWN or outcome.retry_after is not None:
+        return Postponed(seconds=outcome.retry_after or 5.0, certain=outcome.retry_after is not None, error=outcome.reason)
+    return Buried(error=outcome.reason, apply=lambda tx: _not_paged(tx, ctx, incident_id, target, outcome.reason))
+
+
+def _paged(tx: Tx, ctx: Context, incident_id: int, key: str, text: str) -> None:
+    now = ctx.now()
+    ledger.record(tx, incident_id, [entry(EntryKind.PAGED, text, now=now)], now=now)
+    tasks.enqueue(tx, say(key=f"paged:{key}", screen="notice", incident_id=incident_id, text=text))
+
+
+def _not_paged(tx: Tx, ctx: Context, incident_id: int, target: str, reason: str) -> None:
+    now = ctx.now()
+    text = f"Paging {target} failed: {reason} Call somebody another way."
+    ledger.record(tx, incident_id, [entry(EntryKind.PAGE_FAILED, text, now=now, page=target)], now=now)
+    tasks.enqueue(tx, say(key=f"not_paged:{incident_id}:{target}", screen="notice", incident_id=incident_id, text=text))

@@ -1,0 +1,352 @@
+"""A safe action from the start to the verdict: claimed once, done, looked up when in doubt, watched until proven (safe-actions.md).
+
+The claim is a transaction of its own before the call, so that a crash leaves a run that says "running" and is reconciled by
+reading the world (rule S20); a run is never repeated blindly.
+"""
+
+from datetime import datetime, timedelta
+
+import structlog
+
+from actions.verification import judge, window
+from bot.flows import act, register, undo
+from bot.flows.context import Context
+from bot.flows.errors import Refused
+from bot.flows.records import entry, redraw_run, save, say
+from bot.flows.respond import measure
+from bot.flows.rights import lock_name
+from bot.flows.wording import number
+from bot.settlement import Settled, Settlement
+from runbooks.duration import in_words
+from runbooks.incident import Incident
+from runbooks.operation import Measurement, Outcome, OutcomeStatus
+from runbooks.people import MUSTER, Actor
+from runbooks.run import BEFORE_RUNNING, ActionRun, RunState, Sample, Verdict
+from runbooks.runbook import Action, Diagnostic, Otherwise, Runbook
+from runbooks.timeline import EntryKind, NewEntry
+from storage import incidents, locks, runs, tasks
+from storage.database import Tx
+from storage.killpoints import POINTS, reach
+from storage.tasks import NewTask, Task
+
+log = structlog.get_logger(__name__)
+
+LOCK_SPARE = timedelta(minutes=10)
+"""How long a lock outlives the longest watch, should nobody release it."""
+
+LOOK_EVERY = timedelta(seconds=10)
+LOOK_FOR = timedelta(minutes=10)
+"""How long an unknown outcome is looked up before a person is asked."""
+
+STUCK = timedelta(seconds=60)
+"""When a measurement that was promised did not come, it is promised again."""
+
+
+def execute(ctx: Context, task: Task) -> Settlement:
+    """Do it, once. Found running already means that an earlier attempt died in the middle: then look first."""
+    run_id = int(task.args["run"])
+    run, incident, runbook = ctx.read(lambda tx: _load(tx, ctx, run_id))
+    if run.state is RunState.APPROVED:
+        before = measure(ctx, incident, _diagnostic(runbook, run))
+        run = ctx.write(lambda tx: _claim(tx, ctx, run_id, before), name="claim_run")
+        if run.state is not RunState.RUNNING:
+            return Settled(result={"state": run.state.value})
+        reach(POINTS["K5"])
+        outcome = _call(ctx, run, incident, runbook)
+        return Settled(apply=lambda tx: _settle(tx, ctx, run_id, outcome, looked=False))
+    if run.state is not RunState.RUNNING:
+        return Settled(result={"state": run.state.value})
+    outcome = _look_first(ctx, run, incident, runbook)
+    return Settled(apply=lambda tx: _settle(tx, ctx, run_id, outcome, looked=True))
+
+
+def _load(tx: Tx, ctx: Context, run_id: int) -> tuple[ActionRun, Incident, Runbook]:
+    run = runs.get(tx, run_id)
+    return run, incidents.get(tx, run.incident_id), ctx.shelf.pinned(tx, run.runbook)
+
+
+def _diagnostic(runbook: Runbook, run: ActionRun) -> Diagnostic:
+    found = runbook.diagnostic(_action(runbook, run).verify.diagnostic)
+    assert found is not None, "loading has checked that the diagnostic exists"
+    return found
+
+
+def _action(runbook: Runbook, run: ActionRun) -> Action:
+    action = runbook.action(run.step)
+    assert action is not None, "a run names an action of its own pinned version"
+    return action
+
+
+def _call(ctx: Context, run: ActionRun, incident: Incident, runbook: Runbook) -> Outcome:
+    assert run.plan is not None
+    return ctx.runner_for(incident).execute(run.plan, runbook=runbook, labels=incident.labels, key=run.key)
+
+
+def _look_first(ctx: Context, run: ActionRun, incident: Incident, runbook: Runbook) -> Outcome:
+    """What the world says of an attempt that died. Only where it surely did not happen, and soon after, it is done now."""
+    assert run.plan is not None
+    looked = ctx.runner_for(incident).reconcile(run.plan)
+    fresh = run.started_at is not None and ctx.now() - run.started_at < ctx.policy.plan_life
+    if looked.status is OutcomeStatus.REFUSED and fresh:
+        log.info("run.resumed", run=run.id, looked=looked.reason)
+        return _call(ctx, run, incident, runbook)
+    return looked
+
+
+def _claim(tx: Tx, ctx: Context, run_id: int, before: Measurement) -> ActionRun:
+    """The run's one claim: the guards again (rule S5), the target's lock (S12), and "running" on record, in one transaction."""
+    run, incident, runbook = _load(tx, ctx, run_id)
+    now = ctx.now()
+    if run.state is not RunState.APPROVED:
+        return run
+    action = _action(runbook, run)
+    by = Actor.model_validate({"kind": "person", "id": run.requested_by})
+    if not incident.is_open:
+        return act.refuse(tx, run, reason=f"{incident.ref} is resolved; nothing was changed.", now=now, by=by, tell=True)
+    try:
+        act.must_pass(tx, ctx, incident, run, action, now=now)
+    except Refused as refused:
+        return act.refuse(tx, run, reason=str(refused), now=now, by=by, tell=True)
+    until = now + timedelta(seconds=action.verify.settle + action.verify.within) + LOCK_SPARE
+    lock = locks.take(tx, lock_name(incident, run.target), run_id=run.id, owner=run.requested_by, until_at=until, now=now)
+    if lock.run_id != run.id:
+        reason = f"{lock.owner} is changing {run.target} since {lock.taken_at:%H:%M:%S} UTC. You will see the result here."
+        return act.refuse(tx, run, reason=reason, now=now, by=by, tell=True)
+    value = before.value if before.error is None else None
+    running = run.to(RunState.RUNNING, started_at=now, value_before=value, unit=before.unit)
+    runs.save(tx, running, was=run.state, next_at=None)
+    said = entry(
+        EntryKind.RUN_STARTED, f"{run.title} starts on {run.target}.", now=now, run=run.id, step=run.step, key=run.key, before=value
+    )
+    save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now)
+    return running
+
+
+def _settle(tx: Tx, ctx: Context, run_id: int, outcome: Outcome, *, looked: bool) -> None:
+    """Write what is known of the attempt: it took effect, it surely did not, or nobody knows yet."""
+    run, incident, runbook = _load(tx, ctx, run_id)
+    if run.state not in {RunState.RUNNING, RunState.UNKNOWN}:
+        return
+    now = ctx.now()
+    match outcome.status:
+        case OutcomeStatus.APPLIED:
+            _applied(tx, ctx, run, incident=incident, action=_action(runbook, run), outcome=outcome, looked=looked, now=now)
+        case OutcomeStatus.REFUSED:
+            _not_applied(tx, run, incident, outcome, looked=looked, now=now)
+        case OutcomeStatus.UNKNOWN:
+            _unknown(tx, ctx, run, incident, outcome, now=now)
+
+
+def _applied(
+    tx: Tx, ctx: Context, run: ActionRun, *, incident: Incident, action: Action, outcome: Outcome, looked: bool, now: datetime
+) -> None:
+    assert run.plan is not None
+    executed = run.to(RunState.VERIFYING, executed_at=now, outcome=outcome)
+    starts_at, ends_at = window(action.verify, executed_at=now)
+    executed = executed.with_(verify_from_at=starts_at, verify_until_at=ends_at)
+    runs.save(tx, executed, was=run.state, next_at=starts_at)
+    words = f"{run.target} {run.plan.proposal.before_text} → {run.plan.proposal.after_text}"
+    said = []
+    if looked:
+        text = f"Muster was interrupted in the middle of {run.title}. It looked: {words} took effect. Watching again."
+        said.append(entry(EntryKind.RUN_RECONCILED, text, now=now, run=run.id, step=run.step))
+    said.append(
+        entry(
+            EntryKind.RUN_EXECUTED,
+            f"{run.title}: {words}, asked for by {run.requested_by}.",
+            now=now,
+            run=run.id,
+            step=run.step,
+            before=run.plan.before.value,
+            after=outcome.after.value if outcome.after else run.plan.proposal.value,
+            plan=run.plan.hash,
+        )
+    )
+    save(tx, before=incident, after=incident.redrawn(), entries=said, now=now, tasks_too=[redraw_run(executed, now=now)])
+    register.open_for(tx, ctx, incident, executed, after=action.undo.after, then=action.undo.then, now=now)
+
+
+def _not_applied(tx: Tx, run: ActionRun, incident: Incident, outcome: Outcome, *, looked: bool, now: datetime) -> None:
+    reason = outcome.reason or "Nothing was changed."
+    if looked:
+        reason = f"Muster was interrupted before it took effect; nothing was changed. {reason} Press again if it is still wanted."
+    refused = run.to(RunState.REFUSED, ended_at=now, reason=reason, outcome=outcome)
+    runs.save(tx, refused, was=run.state, next_at=None)
+    locks.release(tx, lock_name(incident, run.target), run.id)
+    said = entry(EntryKind.RUN_REFUSED, f"{run.title} was not run: {reason}", now=now, run=run.id, step=run.step, reason=reason)
+    save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[redraw_run(refused, now=now)])
+
+
+def _unknown(tx: Tx, ctx: Context, run: ActionRun, incident: Incident, outcome: Outcome, *, now: datetime) -> None:
+    """Look again until it is known; after a while a person is asked, because never is not an answer."""
+    if run.state is RunState.UNKNOWN and run.started_at is not None and now > run.started_at + LOOK_FOR:
+        _give_to_person(tx, ctx, run, outcome.reason, now=now)
+        return
+    unknown = run if run.state is RunState.UNKNOWN else run.to(RunState.UNKNOWN)
+    unknown = unknown.with_(reason=outcome.reason, outcome=outcome)
+    runs.save(tx, unknown, was=run.state, next_at=now + LOOK_EVERY)
+    if run.state is RunState.UNKNOWN:
+        return
+    said = entry(EntryKind.RUN_UNKNOWN, f"{run.title}: {outcome.reason}", now=now, run=run.id, step=run.step)
+    save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[redraw_run(unknown, now=now)])
+
+
+def _give_to_person(tx: Tx, ctx: Context, run: ActionRun, reason: str, *, now: datetime) -> None:
+    text = f"Muster could not find out whether it took effect: {reason} Look at {run.target} yourself, then say what is true."
+    conclude(tx, ctx, run, verdict=Verdict.INCONCLUSIVE, reason=text, value=None, by=MUSTER, now=now)
+
+
+def look(ctx: Context, task: Task) -> Settlement:
+    """Read the world for a run whose outcome is unknown."""
+    run_id = int(task.args["run"])
+    run, incident, _ = ctx.read(lambda tx: _load(tx, ctx, run_id))
+    if run.state is not RunState.UNKNOWN or run.plan is None:
+        return Settled(result={"state": run.state.value})
+    outcome = ctx.runner_for(incident).reconcile(run.plan)
+    return Settled(apply=lambda tx: _settle(tx, ctx, run_id, outcome, looked=True))
+
+
+def sweep(ctx: Context) -> int:
+    """Whatever is due about runs: measure, look again, expire."""
+
+    def work(tx: Tx) -> int:
+        now = ctx.now()
+        due = runs.due(tx, now, limit=50)
+        for run in due:
+            _due(tx, ctx, run, now=now)
+        return len(due)
+
+    return ctx.write(work, name="runs")
+
+
+def _due(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
+    stamp = int(now.timestamp() * 1000)
+    match run.state:
+        case RunState.VERIFYING:
+            tasks.enqueue(tx, NewTask(key=f"measure:{run.id}:{stamp}", kind="measure", args={"run": run.id}, lane=f"measure:{run.id}"))
+            runs.wake(tx, run.id, now + STUCK)
+        case RunState.UNKNOWN:
+            tasks.enqueue(tx, NewTask(key=f"look:{run.id}:{stamp}", kind="look", args={"run": run.id}, lane=f"measure:{run.id}"))
+            runs.wake(tx, run.id, now + STUCK)
+        case state if state in BEFORE_RUNNING and state is not RunState.APPROVED:
+            act.expire(tx, ctx, run, now=now)
+        case _:
+            runs.wake(tx, run.id, None)
+
+
+def watch(ctx: Context, task: Task) -> Settlement:
+    """Measure once for a run that is being watched, and judge (rule S21)."""
+    run_id = int(task.args["run"])
+    run, incident, runbook = ctx.read(lambda tx: _load(tx, ctx, run_id))
+    if run.state is not RunState.VERIFYING:
+        return Settled(result={"state": run.state.value})
+    measured = measure(ctx, incident, _diagnostic(runbook, run))
+    return Settled(apply=lambda tx: _judge(tx, ctx, run_id, measured))
+
+
+def _judge(tx: Tx, ctx: Context, run_id: int, measured: Measurement) -> None:
+    run, incident, runbook = _load(tx, ctx, run_id)
+    if run.state is not RunState.VERIFYING or run.executed_at is None:
+        return
+    now = ctx.now()
+    sample = Sample(at=measured.measured_at, value=measured.value if measured.error is None else None)
+    watched = run.with_(samples=(*run.samples, sample))
+    action = _action(runbook, run)
+    judgement = judge(action.verify, watched.samples, executed_at=run.executed_at, now=now)
+    if judgement.verdict is None:
+        runs.save(tx, watched, was=run.state, next_at=judgement.next_at)
+        save(tx, before=incident, after=incident.redrawn(), entries=[], now=now, tasks_too=[redraw_run(watched, now=now)])
+        return
+    reason = _words(watched, action, runbook, judgement.reason)
+    conclude(tx, ctx, watched, verdict=judgement.verdict, reason=reason, value=judgement.value, by=MUSTER, now=now)
+
+
+def _words(run: ActionRun, action: Action, runbook: Runbook, reason: str) -> str:
+    title = _diagnostic(runbook, run).title
+    values = " → ".join(number(value, run.unit) for value in (run.value_before, _last(run)) if value is not None)
+    return f"{title} {values or 'has no data'}; it must be {action.verify.holds} for {in_words(action.verify.for_)}. {reason}"
+
+
+def _last(run: ActionRun) -> float | None:
+    return next((sample.value for sample in reversed(run.samples) if sample.value is not None), None)
+
+
+_STATE = {Verdict.VERIFIED: RunState.VERIFIED, Verdict.FAILED: RunState.FAILED, Verdict.INCONCLUSIVE: RunState.INCONCLUSIVE}
+
+
+def conclude(
+    tx: Tx, ctx: Context, run: ActionRun, *, verdict: Verdict, reason: str, value: float | None, by: Actor, now: datetime
+) -> ActionRun:
+    """The verdict, on record with the values before and after; then what the runbook declares for it."""
+    incident = incidents.get(tx, run.incident_id)
+    judged = run.to(
+        _STATE[verdict],
+        verdict=verdict,
+        verdict_at=now,
+        verdict_reason=reason,
+        value_after=value if value is not None else run.value_after,
+        ended_at=now,
+    )
+    runs.save(tx, judged, was=runs.get(tx, run.id).state, next_at=None)
+    locks.release(tx, lock_name(incident, run.target), run.id)
+    said: list[NewEntry] = [
+        entry(
+            EntryKind.RUN_VERDICT,
+            f"{run.title}: {verdict.value}. {reason}",
+            now=now,
+            actor=by,
+            run=run.id,
+            step=run.step,
+            verdict=verdict.value,
+            before=run.value_before,
+            after=value,
+            unit=run.unit,
+        )
+    ]
+    after = incident.redrawn()
+    if verdict is Verdict.VERIFIED and incident.is_open and incident.mitigated_at is None:
+        after = incident.mitigated(now=now)
+        said.append(entry(EntryKind.INCIDENT_MITIGATED, f"Mitigated: {run.title} is {verdict.value}.", now=now, run=run.id))
+    save(tx, before=incident, after=after, entries=said, now=now, tasks_too=[redraw_run(judged, now=now)])
+    if verdict is not Verdict.VERIFIED and by == MUSTER:
+        _otherwise(tx, ctx, judged, now=now)
+    return judged
+
+
+def _otherwise(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
+    """What the runbook declares when it did not work: undo by itself once, call somebody, or ask (rules S21, S22)."""
+    action = _action(ctx.shelf.pinned(tx, run.runbook), run)
+    if action.verify.otherwise is Otherwise.UNDO and run.in_force:
+        undo.request(tx, ctx, run, by=MUSTER, reason=f"It was {run.state.value}.", now=now)
+    elif action.verify.otherwise is Otherwise.ESCALATE or run.state is RunState.FAILED:
+        tasks.enqueue(tx, call_owner(ctx, run, f"{run.title} was {run.state.value}: {run.verdict_reason}", now=now))
+
+
+def call_owner(ctx: Context, run: ActionRun, text: str, *, now: datetime) -> NewTask:
+    """A line in the thread that names the people on duty."""
+    runbook = ctx.shelf.runbook(run.runbook.id)
+    people = [person.id for person in ctx.on_call.on_call(runbook.header.owner, now)] if runbook else []
+    return say(key=f"call:{run.id}:{run.state.value}", screen="notice", incident_id=run.incident_id, text=text, mentions=people)
+
+
+def say_verdict(tx: Tx, ctx: Context, run: ActionRun, *, worked: bool, by: Actor, now: datetime) -> str:
+    """A person decides what Muster could not measure."""
+    if run.state is not RunState.INCONCLUSIVE:
+        raise Refused("nothing_to_decide", f"{run.title} is {run.state.value}; nothing to decide any more.", audit=False)
+    act.must_be_allowed(tx, ctx, run, by=by, now=now)
+    verdict = Verdict.VERIFIED if worked else Verdict.FAILED
+    conclude(
+        tx, ctx, run, verdict=verdict, reason=f"{by.id} says that it {'worked' if worked else 'did not work'}.", value=None, by=by, now=now
+    )
+    return f"Noted: {run.title} {'worked' if worked else 'did not work'}."
+
+
+def escalate(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) -> str:
+    """A person calls the owner about a run that did not work."""
+    act.must_be_allowed(tx, ctx, run, by=by, now=now)
+    incident = incidents.get(tx, run.incident_id)
+    owner = ctx.shelf.pinned(tx, run.runbook).header.owner
+    said = entry(EntryKind.ESCALATED, f"{by.id} calls {owner}: {run.title} was {run.state.value}.", now=now, actor=by, run=run.id)
+    call = call_owner(ctx, run, f"{by.id} needs help: {run.title} was {run.state.value}.", now=now)
+    save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[call])
+    return f"{owner} is called in the thread."

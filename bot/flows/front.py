@@ -1,0 +1,384 @@
+"""The product's face: every press, submit, command and event, decided in one short transaction without network (ports.Front).
+
+A press that may do nothing answers with a sentence; nothing is ever silent, and a second press is not an error.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+
+import structlog
+
+from bot.flows import act, capture, declare, dialogs, execute, register, rehearse, resolve, respond, review, undo
+from bot.flows.commands import answer as answer_command
+from bot.flows.context import Context, person_actor
+from bot.flows.errors import Refused
+from bot.flows.records import entry, save, say
+from bot.ports import Press, PressKind, Reply, Visitor
+from runbooks.errors import MusterError, NotFound, TransitionRefused
+from runbooks.incident import Incident
+from runbooks.people import Actor, ActorKind, Person, Role
+from runbooks.screens import DeclareDialog, HandOverDialog, Loading, NoteDialog, Notice, Refusal
+from runbooks.severity import Severity
+from runbooks.timeline import EntryKind
+from runbooks.value import Json
+from storage import drills, incidents, ledger, mitigations, runs, seen, tasks
+from storage.database import Tx
+from storage.tasks import NewTask
+
+log = structlog.get_logger(__name__)
+
+K = PressKind
+NOTE_MOST = 2900  # one section of a message
+
+
+class Desk:
+    """Implements `ports.Front` over a context."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self._pressed: dict[PressKind, Callable[[Tx, Press, Incident, Actor, datetime], Reply]] = {
+            K.PLAN: self._plan,
+            K.RUN_NOW: self._run_now,
+            K.ACKNOWLEDGE: self._acknowledge,
+            K.TAKE_COMMAND: self._take_command,
+            K.HAND_OVER: lambda _tx, _p, incident, _by, _now: Reply(dialog=HandOverDialog(incident=incident)),
+            K.MORE: lambda tx, _p, incident, _by, now: Reply(dialog=dialogs.more(tx, self.ctx, incident, now=now)),
+            K.WHY: lambda tx, _p, incident, _by, _now: Reply(dialog=dialogs.match(tx, self.ctx, incident)),
+            K.SEVERITY: lambda _tx, _p, incident, _by, _now: Reply(dialog=dialogs.severity(incident)),
+            K.NOTE: lambda _tx, _p, incident, _by, _now: Reply(dialog=NoteDialog(incident=incident)),
+            K.RESOLVE: lambda tx, _p, incident, _by, _now: Reply(dialog=resolve.dialog(tx, self.ctx, incident)),
+            K.EXPLAIN: self._explain,
+        }
+
+    def press(self, press: Press, visitor: Visitor) -> Reply:
+        """A button or a menu entry."""
+        return self._guarded(press, visitor, lambda tx, by, now: self._press(tx, press, visitor, by, now))
+
+    def submit(self, press: Press, form: dict[str, Json], visitor: Visitor) -> Reply:
+        """A dialog's submit button with its fields."""
+        return self._guarded(press, visitor, lambda tx, by, now: self._submit(tx, press, form, visitor=visitor, by=by, now=now))
+
+    def opened(self, press: Press, view_id: str, visitor: Visitor) -> None:
+        """A loading dialog stands open: plan, and fill it."""
+
+        def work(tx: Tx) -> None:
+            if press.run_id is not None:
+                act.attach_dialog(tx, press.run_id, view_id)
+
+        del visitor
+        self.ctx.write(work, name="press")
+
+    def command(self, text: str, visitor: Visitor) -> Reply:
+        """`/muster …` or a mention."""
+        press = Press(kind=K.LINK)
+        return self._guarded(press, visitor, lambda tx, by, now: answer_command(tx, self.ctx, text, visitor, by, now))
+
+    def shortcut(self, callback_id: str, message: dict[str, Json] | None, visitor: Visitor) -> Reply:
+        """Global and message shortcuts."""
+        press = Press(kind=K.LINK)
+
+        def work(tx: Tx, by: Actor, now: datetime) -> Reply:
+            if callback_id == "add_to_timeline":
+                return capture.keep_message(tx, self.ctx, message or {}, by=by, now=now)
+            return Reply(dialog=capture.declare_dialog(self.ctx, message, channel=visitor.channel))
+
+        return self._guarded(press, visitor, work)
+
+    def event(self, kind: str, event: dict[str, Json], *, event_id: str, visitor: Visitor) -> None:
+        """A Slack event, once."""
+
+        def work(tx: Tx) -> None:
+            now = self.ctx.now()
+            if seen.first(tx, f"slack:{event_id}", now=now):
+                capture.event(tx, self.ctx, kind, event, visitor=visitor, now=now)
+
+        self.ctx.write(work, name="press")
+
+    def actor(self, visitor: Visitor) -> Actor:
+        """The person behind a visitor; an unresolved one may look and not act (rule S4).
+
+        Raises:
+            Refused: nobody in muster.yaml has this Slack id or e-mail.
+        """
+        person = self._person(visitor)
+        if person is None:
+            raise Refused(
+                "unknown_person",
+                "Muster does not know you: nobody in muster.yaml has your Slack id or e-mail. Ask the operator of Muster to add you.",
+            )
+        return person_actor(person.id, slack_id=visitor.slack_id, via=visitor.via)
+
+    def _person(self, visitor: Visitor) -> Person | None:
+        if visitor.person:
+            return self.ctx.directory.person(visitor.person.id)
+        return self.ctx.directory.by_slack_id(visitor.slack_id) if visitor.slack_id else None
+
+    def _guarded(self, press: Press, visitor: Visitor, work: Callable[[Tx, Actor, datetime], Reply]) -> Reply:
+        """Run one decision; a refusal becomes a sentence, and an attempt that was not allowed stands in the audit."""
+        try:
+            by = self.actor(visitor)
+            return self.ctx.write(lambda tx: work(tx, by, self.ctx.now()), name="press")
+        except Refused as refused:
+            self._audit(press, visitor, refused)
+            return Reply(whisper=Refusal(text=str(refused), incident_id=press.incident_id, step=press.step, offer=refused.offer))
+        except (TransitionRefused, NotFound) as error:
+            return Reply(whisper=Refusal(text=str(error), incident_id=press.incident_id))
+
+    def _audit(self, press: Press, visitor: Visitor, refused: Refused) -> None:
+        log.info("press.refused", reason=refused.reason, press=press.kind.value, incident=press.incident_id, slack_id=visitor.slack_id)
+        incident_id = press.incident_id
+        if incident_id is None or not refused.audit:
+            return
+        person = self._person(visitor)
+        who = person.id if person else visitor.slack_id or visitor.via
+        kind = ActorKind.PERSON if person else ActorKind.SOURCE
+        actor = Actor(kind=kind, id=who, slack_id=visitor.slack_id, via=visitor.via)
+
+        def work(tx: Tx) -> None:
+            if incidents.find(tx, incident_id) is None:
+                return
+            now = self.ctx.now()
+            said = entry(
+                EntryKind.ATTEMPT_REFUSED,
+                f"{who} tried {press.kind.value.replace('_', ' ')}{' ' + press.step if press.step else ''}: {refused}",
+                now=now,
+                actor=actor,
+                reason=refused.reason,
+                step=press.step,
+            )
+            ledger.record(tx, incident_id, [said], now=now)
+
+        self.ctx.write(work)
+
+    def _press(self, tx: Tx, press: Press, visitor: Visitor, by: Actor, now: datetime) -> Reply:
+        if press.kind is K.LINK:
+            return Reply()
+        if press.kind is K.DECLARE:
+            return Reply(dialog=DeclareDialog(services=tuple(self.ctx.services), channel=visitor.channel))
+        if press.kind in {K.DRILL_START, K.DRILL_MOVE, K.DRILL_ABORT}:
+            return self._drill(tx, press, by, now)
+        if press.kind is K.REVIEW_DONE:
+            review.finish(tx, _required(press.subject_id), by=by, now=now)
+            return _said("The post-mortem is marked as finished.")
+        if press.kind in {K.EXTEND, K.KEEP, K.REVERT}:
+            return self._mitigation(tx, press, by, now)
+        if press.run_id is not None and press.kind not in self._pressed:
+            return self._run(tx, press, by, now)
+        incident = incidents.get(tx, _required(press.incident_id))
+        self._must_be_current(press, incident, now)
+        return self._pressed[press.kind](tx, press, incident, by, now)
+
+    def _must_be_current(self, press: Press, incident: Incident, now: datetime) -> None:
+        """A button that is too old, or drawn from another runbook version, explains itself and does nothing (rule S10)."""
+        if not incident.is_open:
+            raise Refused("resolved", f"{incident.ref} is resolved; nothing was changed.", offer="timeline", audit=False)
+        if press.version is not None and press.version != incident.match.runbook.version and press.kind in {K.PLAN, K.RUN_NOW, K.CONFIRM}:
+            raise Refused(
+                "stale_version",
+                f"This button is from version {press.version} of the runbook; {incident.ref} follows version "
+                f"{incident.match.runbook.version} of {incident.match.runbook.id} now. Use the buttons on the card.",
+                offer="plan",
+            )
+        if press.expires_at is not None and now > press.expires_at:
+            raise Refused("expired", "This button is too old; nothing was changed. Open the current plan from the card.", offer="plan")
+
+    def _plan(self, tx: Tx, press: Press, incident: Incident, by: Actor, now: datetime) -> Reply:
+        run = act.propose(tx, self.ctx, incident, _text(press.step), by=by, now=now)
+        return Reply(
+            dialog=Loading(title=run.title, text="Reading the present state and checking what may be done …"),
+            then=Press(kind=K.PLAN, incident_id=incident.id, step=run.step, run_id=run.id),
+        )
+
+    def _run_now(self, tx: Tx, press: Press, incident: Incident, by: Actor, now: datetime) -> Reply:
+        act.propose(tx, self.ctx, incident, _text(press.step), by=by, now=now, at_once=True)
+        return Reply()
+
+    def _acknowledge(self, tx: Tx, press: Press, incident: Incident, by: Actor, now: datetime) -> Reply:
+        del press
+        if incident.acknowledged_at is not None:
+            at = f"{incident.acknowledged_at:%H:%M} UTC"
+            who = "You have" if incident.acknowledged_by == by.id else f"{incident.acknowledged_by} has"
+            return _said(f"{who} acknowledged {incident.ref} already, at {at}.")
+        respond.acknowledge(tx, incident, by=by, now=now)
+        return Reply()
+
+    def _take_command(self, tx: Tx, press: Press, incident: Incident, by: Actor, now: datetime) -> Reply:
+        del press
+        if incident.commander == by.id:
+            return _said(f"You command {incident.ref} already.")
+        respond.take_role(tx, incident, role=Role.COMMANDER, person=by.id, by=by, now=now)
+        return Reply()
+
+    def _explain(self, tx: Tx, press: Press, incident: Incident, by: Actor, now: datetime) -> Reply:
+        del by
+        reason = dialogs.why_withheld(tx, self.ctx, incident, _text(press.step), now=now)
+        return Reply(whisper=Refusal(text=reason, incident_id=incident.id, step=press.step))
+
+    def _run(self, tx: Tx, press: Press, by: Actor, now: datetime) -> Reply:
+        run = runs.get(tx, _required(press.run_id))
+        match press.kind:
+            case K.APPROVE | K.DECLINE:
+                granted = press.kind is K.APPROVE
+                return _said(act.approve(tx, self.ctx, run, plan_hash=press.plan_hash or "", granted=granted, by=by, now=now))
+            case K.CANCEL:
+                return _said(act.cancel(tx, self.ctx, run, by=by, now=now))
+            case K.UNDO:
+                return _said(undo.request(tx, self.ctx, run, by=by, reason="", now=now))
+            case K.WORKED | K.NOT_WORKED:
+                return _said(execute.say_verdict(tx, self.ctx, run, worked=press.kind is K.WORKED, by=by, now=now))
+            case K.ESCALATE:
+                return _said(execute.escalate(tx, self.ctx, run, by=by, now=now))
+            case _:
+                raise Refused("unknown_button", "This button belongs to another version of Muster. Use the buttons on the card.")
+
+    def _mitigation(self, tx: Tx, press: Press, by: Actor, now: datetime) -> Reply:
+        if press.subject_id is not None:
+            item = mitigations.get(tx, press.subject_id)
+        else:
+            item = mitigations.of_run(tx, _required(press.run_id)) or _gone()
+        if item.ended_at is not None:
+            return _said(f"{item.title} is no longer in force: {item.end_reason or 'it has ended'}.")
+        if press.kind is K.REVERT:
+            return _said(undo.request(tx, self.ctx, runs.get(tx, item.run_id), by=by, reason="", now=now))
+        act.must_be_allowed(tx, self.ctx, runs.get(tx, item.run_id), by=by, now=now)
+        if press.kind is K.KEEP:
+            register.keep(tx, item, by=by, now=now)
+            return _said(f"{item.title} stays. It is out of the register.")
+        return Reply(dialog=dialogs.extend(tx, item, now=now))
+
+    def _drill(self, tx: Tx, press: Press, by: Actor, now: datetime) -> Reply:
+        drill = drills.get(tx, _required(press.subject_id))
+        match press.kind:
+            case K.DRILL_START:
+                already = drill.state.value == "running"
+                rehearse.start(tx, self.ctx, drill, by=by, now=now)
+                self._redraw_invitation(tx, drill.id, moved=False, now=now)
+                return _said(
+                    "The drill runs already; see its card." if already else "The drill begins. Its card comes in a moment, marked DRILL."
+                )
+            case K.DRILL_ABORT:
+                rehearse.abort(tx, self.ctx, drill, by=by, now=now)
+                return _said("The drill is over; nothing of it touched production.")
+            case _:
+                return Reply(dialog=dialogs.move_drill(self.ctx, drill, now=now))
+
+    def _redraw_invitation(self, tx: Tx, drill_id: int, *, moved: bool, now: datetime) -> None:
+        args = {"screen": "drill_invitation", "drill": drill_id, "moved": moved, "remember": f"drill:{drill_id}", "revision": 2}
+        key = f"redraw:drill:{drill_id}:{int(now.timestamp())}"
+        tasks.enqueue(tx, NewTask(key=key, kind="redraw_known", args=args, lane=f"drill:{drill_id}"))
+
+    def _submit(self, tx: Tx, press: Press, form: dict[str, Json], *, visitor: Visitor, by: Actor, now: datetime) -> Reply:
+        match press.kind:
+            case K.DECLARE_AS:
+                return self._declare(tx, form, visitor, by, now)
+            case K.DRILL_MOVE_TO:
+                return self._move_drill(tx, press, form, by, now)
+            case K.EXTEND_TO:
+                return self._extend(tx, press, form, by, now)
+            case K.CONFIRM:
+                run = runs.get(tx, _required(press.run_id))
+                return act.submit_plan(tx, self.ctx, run, plan_hash=press.plan_hash or "", form=form, by=by, now=now)
+        incident = incidents.get(tx, _required(press.incident_id))
+        self._must_be_current(press, incident, now)
+        match press.kind:
+            case K.WRONG_RUNBOOK:
+                return dialogs.wrong_runbook(tx, self.ctx, incident, str(form.get("runbook") or ""), by=by, now=now)
+            case K.SET_SEVERITY:
+                respond.set_severity(tx, incident, severity=Severity(str(form["severity"])), by=by, now=now)
+            case K.ADD_NOTE:
+                return self._note(tx, incident, str(form.get("text") or ""), by, now)
+            case K.HAND_OVER_TO:
+                return self._hand_over(tx, incident, str(form.get("person") or ""), by, now)
+            case K.RESOLVE_AS:
+                return self._resolve(tx, incident, form, by, now)
+            case _:
+                raise Refused("unknown_dialog", "This dialog belongs to another version of Muster. Close it and open it again.")
+        return Reply()
+
+    def _declare(self, tx: Tx, form: dict[str, Json], visitor: Visitor, by: Actor, now: datetime) -> Reply:
+        title = str(form.get("title") or "").strip()
+        if not title:
+            return Reply(errors={"title": "Say in a few words what is wrong."})
+        severity = Severity(str(form["severity"])) if form.get("severity") else None
+        key = f"declared:{visitor.view_id or visitor.interaction or now.isoformat()}"
+        service = str(form["service"]) if form.get("service") else None
+        incident = declare.declare(tx, self.ctx, title=title, severity=severity, service=service, by=by, key=key, now=now)
+        return _said(f"{incident.ref} is open. Its card comes in a moment in #{incident.channel or self.ctx.policy.default_channel}.")
+
+    def _note(self, tx: Tx, incident: Incident, text: str, by: Actor, now: datetime) -> Reply:
+        if not text.strip():
+            return Reply(errors={"text": "Write what people should know."})
+        said = entry(EntryKind.UPDATE_POSTED, text.strip()[:NOTE_MOST], now=now, actor=by)
+        note = say(
+            key=f"note:{incident.id}:{incident.revision}",
+            screen="notice",
+            incident_id=incident.id,
+            text=f"Update by {by.id}: {text.strip()[:NOTE_MOST]}",
+        )
+        save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[note])
+        return Reply()
+
+    def _hand_over(self, tx: Tx, incident: Incident, slack_id: str, by: Actor, now: datetime) -> Reply:
+        person = self.ctx.directory.by_slack_id(slack_id)
+        if person is None:
+            return Reply(errors={"person": "Muster does not know this person; they must stand in muster.yaml."})
+        respond.take_role(tx, incident, role=Role.COMMANDER, person=person.id, by=by, now=now)
+        return Reply()
+
+    def _resolve(self, tx: Tx, incident: Incident, form: dict[str, Json], by: Actor, now: datetime) -> Reply:
+        carrier = self.ctx.directory.by_slack_id(str(form.get("carrier") or ""))
+        choices = form.get("mitigations") or {}
+        assert isinstance(choices, dict)
+        errors = resolve.resolve(
+            tx,
+            self.ctx,
+            incident,
+            resolution=str(form.get("resolution") or ""),
+            choices=choices,
+            carrier=carrier.id if carrier else None,
+            by=by,
+            now=now,
+        )
+        return Reply(errors=errors)
+
+    def _extend(self, tx: Tx, press: Press, form: dict[str, Json], by: Actor, now: datetime) -> Reply:
+        item = mitigations.get(tx, _required(press.subject_id))
+        if item.ended_at is not None:
+            return _said(f"{item.title} is no longer in force.")
+        act.must_be_allowed(tx, self.ctx, runs.get(tx, item.run_id), by=by, now=now)
+        until = datetime.fromtimestamp(float(form.get("until") or 0), UTC)
+        if not now < until <= now + timedelta(days=14):
+            return Reply(errors={"until": "Choose a time from now on, at most two weeks ahead."})
+        register.extend(tx, self.ctx, item, until=until, by=by, now=now)
+        return Reply()
+
+    def _move_drill(self, tx: Tx, press: Press, form: dict[str, Json], by: Actor, now: datetime) -> Reply:
+        drill = drills.get(tx, _required(press.subject_id))
+        try:
+            to = dialogs.local_moment(self.ctx, str(form.get("date") or ""))
+            rehearse.move(tx, self.ctx, drill, to=to, by=by, now=now)
+        except (ValueError, MusterError) as error:
+            return Reply(errors={"date": str(error)})
+        self._redraw_invitation(tx, drill.id, moved=True, now=now)
+        return Reply()
+
+
+def _said(text: str) -> Reply:
+    return Reply(whisper=Notice(text=text))
+
+
+def _required(number: int | None) -> int:
+    if number is None:
+        raise Refused("unknown_button", "This button says nothing that Muster understands. Use the buttons on the card.")
+    return number
+
+
+def _text(step: str | None) -> str:
+    if step is None:
+        raise Refused("unknown_button", "This button names no action. Use the buttons on the card.")
+    return step
+
+
+def _gone() -> NoReturn:
+    raise NotFound("This change is not in the register.")

@@ -1,0 +1,99 @@
+"""The end of an incident: what fixed it, who carries what still stands, and what follows (cards.md, screen 5)."""
+
+from datetime import datetime
+
+from bot.flows import register, undo
+from bot.flows.context import Context
+from bot.flows.records import entry, save, say
+from bot.flows.respond import upstream_tasks
+from bot.flows.review import open_review
+from runbooks.errors import TransitionRefused
+from runbooks.incident import Incident
+from runbooks.people import Actor
+from runbooks.run import IN_FLIGHT, ActionRun, Mitigation, RunState, Verdict
+from runbooks.screens import ResolveDialog
+from runbooks.timeline import EntryKind
+from runbooks.value import Json
+from storage import incidents, mitigations, runs, tasks
+from storage.database import Tx
+
+CHOICES = ("revert", "keep", "hand")
+
+
+def dialog(tx: Tx, ctx: Context, incident: Incident) -> ResolveDialog:
+    """What the person is asked, with what fixed it proposed from the verified runs."""
+    all_runs = runs.of_incident(tx, incident.id)
+    return ResolveDialog(
+        incident=incident,
+        proposed=proposed(all_runs, incident),
+        mitigations=tuple(open_mitigations(tx, incident.id)),
+        people=tuple(ctx.directory.people),
+        running=tuple(run.title for run in all_runs if run.state in IN_FLIGHT),
+    )
+
+
+def proposed(all_runs: list[ActionRun], incident: Incident) -> str:
+    """What fixed it, as far as the record shows."""
+    worked = [run for run in all_runs if run.state is RunState.VERIFIED and run.verdict is Verdict.VERIFIED]
+    if worked:
+        return "; ".join(f"{run.title} ({run.verdict_reason.rstrip('.') or 'verified'})" for run in worked)
+    return "The alert ended by itself." if incident.alerts_clear_at else ""
+
+
+def open_mitigations(tx: Tx, incident_id: int) -> list[Mitigation]:
+    """What still stands of what was changed in this incident."""
+    return [item for item in mitigations.of_incident(tx, incident_id) if item.ended_at is None]
+
+
+def resolve(
+    tx: Tx, ctx: Context, incident: Incident, *, resolution: str, choices: dict[str, Json], carrier: str | None, by: Actor, now: datetime
+) -> dict[str, str]:
+    """Resolve, or answer what is missing by form field. Nothing is changed where anything is missing.
+
+    Raises:
+        TransitionRefused: it is over already.
+    """
+    if missing := _missing(tx, incident, resolution, choices, carrier):
+        return missing
+    for item in open_mitigations(tx, incident.id):
+        _settle(tx, ctx, item, str(choices.get(str(item.id)) or "hand"), carrier or by.id, by=by, now=now)
+    before = incidents.get(tx, incident.id)
+    after = before.resolved(by=by.id, resolution=resolution.strip(), now=now)
+    said = [
+        entry(EntryKind.INCIDENT_RESOLVED, f"Resolved by {by.id}: {resolution.strip()}", now=now, actor=by, resolution=resolution.strip())
+    ]
+    if before.mitigated_at is None:
+        said.insert(0, entry(EntryKind.INCIDENT_MITIGATED, f"{by.id} says that it is over.", now=now, actor=by))
+    save(tx, before=before, after=after, entries=said, now=now, tasks_too=upstream_tasks(after, "resolve", by))
+    review = open_review(tx, ctx, after, now=now)
+    note = say(key=f"resolved:{after.id}", screen="resolved", incident_id=after.id, review=review.id if review else None)
+    tasks.enqueue(tx, note)
+    return {}
+
+
+def _missing(tx: Tx, incident: Incident, resolution: str, choices: dict[str, Json], carrier: str | None) -> dict[str, str]:
+    if not incident.is_open:
+        raise TransitionRefused(f"{incident.ref} is resolved; nothing was changed.")
+    missing = {}
+    if not resolution.strip():
+        missing["resolution"] = "Say in a few words what fixed it, or that it went away by itself."
+    for item in open_mitigations(tx, incident.id):
+        choice = choices.get(str(item.id))
+        if choice not in CHOICES:
+            missing["mitigations"] = f"Say what becomes of {item.title}: take it back, keep it, or hand it to somebody."
+        elif choice == "hand" and not carrier:
+            missing["carrier"] = f"Name who carries {item.title} from here on."
+    busy = [run.title for run in runs.of_incident(tx, incident.id) if run.state in IN_FLIGHT]
+    if busy:
+        missing["resolution"] = f"Still going on: {', '.join(busy)}. Wait for its end, or take it back first."
+    return missing
+
+
+def _settle(tx: Tx, ctx: Context, item: Mitigation, choice: str, carrier: str, *, by: Actor, now: datetime) -> None:
+    match choice:
+        case "revert":
+            undo.request(tx, ctx, runs.get(tx, item.run_id), by=by, reason="Taken back on resolving.", now=now)
+        case "keep":
+            register.keep(tx, item, by=by, now=now)
+        case _:
+            register.hand(tx, item, to=carrier, by=by, now=now)

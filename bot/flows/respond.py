@@ -1,0 +1,169 @@
+"""The first minutes: the card stands, the diagnosis collects itself, people take it (mission B, E1)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from bot.flows.context import Context
+from bot.flows.drawing import card
+from bot.flows.records import entry, save, say
+from bot.ports import Location
+from bot.settlement import Settled, Settlement
+from runbooks.incident import Incident
+from runbooks.operation import Measurement
+from runbooks.people import Actor, Role
+from runbooks.runbook import Diagnostic
+from runbooks.screens import IncidentCard
+from runbooks.severity import Severity
+from runbooks.timeline import EntryKind
+from storage import alerts, incidents, ledger, measurements, messages, tasks
+from storage.database import Tx
+from storage.messages import Message
+from storage.tasks import NewTask, Task
+
+FIRST_REVISION = 2
+"""The revision with which triage first writes an incident."""
+
+DIAGNOSTIC_TIMEOUT = 8.0
+"""Seconds for one diagnostic. All run at once, so the card has its answers well within the 30 s of mission B3."""
+
+
+def draw_card(ctx: Context, task: Task) -> Settlement:
+    """Post the card once and redraw it after; idle when a later task has drawn this revision already."""
+    incident_id, revision = int(task.args["incident"]), int(task.args["revision"])
+
+    def load(tx: Tx) -> tuple[Incident, IncidentCard, Message | None]:
+        incident = incidents.get(tx, incident_id)
+        return incident, card(tx, ctx, incident, now=ctx.now()), messages.get(tx, f"card:{incident_id}")
+
+    incident, screen, message = ctx.read(load)
+    if message is None:
+        where = incident.channel or ctx.policy.default_channel
+        key = f"card:{incident_id}"
+        # Whether the card was ever sent is not this task's knowledge alone: the first card task may have died in the middle.
+        location = ctx.messenger.post(screen, channel=where, key=key, look_first=task.in_doubt or revision > FIRST_REVISION)
+        return Settled(apply=lambda tx: _posted(tx, ctx, incident, location))
+    if message.revision >= revision:
+        return Settled(result={"drawn": "by a later task"})
+    ctx.messenger.update(screen, at=Location(channel=message.channel, ts=message.ts), key=f"card:{incident_id}")
+    drawn, key = incident.revision, f"card:{incident_id}"
+    return Settled(apply=lambda tx: messages.put(tx, key, channel=message.channel, ts=message.ts, revision=drawn))
+
+
+def _posted(tx: Tx, ctx: Context, incident: Incident, location: Location) -> None:
+    key = f"card:{incident.id}"
+    messages.put(tx, key=key, channel=location.channel, ts=location.ts, revision=incident.revision)
+    now = ctx.now()
+    said = entry(EntryKind.CARD_POSTED, "The card stands.", now=now, channel=location.channel, ts=location.ts)
+    ledger.record(tx, incident.id, [said], now=now)
+
+
+def diagnose(ctx: Context, task: Task) -> Settlement:
+    """Run every diagnostic of the pinned runbook at once and keep the results. Reading is harmless, so repeating is."""
+    incident_id, round_ = int(task.args["incident"]), int(task.args["round"])
+
+    def load(tx: Tx) -> tuple[Incident, tuple[Diagnostic, ...]]:
+        incident = incidents.get(tx, incident_id)
+        return incident, ctx.shelf.pinned(tx, incident.match.runbook).header.diagnostics
+
+    incident, diagnostics = ctx.read(load)
+    if not incident.is_open:
+        return Settled(result={"skipped": "resolved"})
+    with ThreadPoolExecutor(max_workers=min(len(diagnostics), 6), thread_name_prefix="diagnose") as pool:
+        results = list(pool.map(lambda item: measure(ctx, incident, item), diagnostics))
+    return Settled(apply=lambda tx: _measured(tx, ctx, incident_id, results, first=round_ == 1))
+
+
+def measure(ctx: Context, incident: Incident, diagnostic: Diagnostic) -> Measurement:
+    """One diagnostic for one incident, against production or its drill's world."""
+    return ctx.runner_for(incident).measure(
+        diagnostic, labels=incident.labels, environment=incident.environment, timeout=DIAGNOSTIC_TIMEOUT
+    )
+
+
+def _measured(tx: Tx, ctx: Context, incident_id: int, results: list[Measurement], *, first: bool) -> None:
+    before, now = incidents.get(tx, incident_id), ctx.now()
+    for result in results:
+        measurements.add(tx, incident_id, result)
+    said = [
+        entry(
+            EntryKind.DIAGNOSTIC_MEASURED,
+            f"{result.title}: {result.text}",
+            now=now,
+            occurred_at=result.measured_at,
+            diagnostic=result.diagnostic,
+            value=result.value,
+            unit=result.unit,
+            text=result.text,
+            error=result.error,
+        )
+        for result in results
+    ]
+    if before.is_open:
+        save(tx, before=before, after=before.redrawn(), entries=said if first else [], now=now)
+
+
+def acknowledge(tx: Tx, incident: Incident, *, by: Actor, now: datetime) -> Incident:
+    """Somebody has it. The second press changes nothing and is no error."""
+    after = incident.acknowledged(by=by.id, now=now)
+    if after is incident:
+        return incident
+    said = entry(EntryKind.INCIDENT_ACKNOWLEDGED, f"Acknowledged by {by.id}.", now=now, actor=by)
+    upstream = upstream_tasks(incident, "acknowledge", by)
+    return save(tx, before=incident, after=after, entries=[said], now=now, tasks_too=upstream)
+
+
+def upstream_tasks(incident: Incident, what: str, by: Actor) -> list[NewTask]:
+    """Where the alert came from PagerDuty, acknowledging and resolving go back there (mission E5)."""
+    if incident.is_drill:
+        return []
+    args = {"incident": incident.id, "what": what, "by": by.id}
+    return [NewTask(key=f"upstream:{incident.id}:{what}", kind="upstream", args=args, lane=f"upstream:{incident.id}")]
+
+
+def take_role(tx: Tx, incident: Incident, *, role: Role, person: str, by: Actor, now: datetime) -> Incident:
+    """A person takes a role, or is given it."""
+    after = incident.with_role(role, person)
+    if after is incident:
+        return incident
+    taken = f"{person} takes the role of {role.value}." if by.id == person else f"{by.id} hands the role of {role.value} to {person}."
+    said = entry(EntryKind.ROLE_TAKEN, taken, now=now, actor=by, role=role.value, person=person, before=incident.roles.get(role))
+    note = say(key=f"role:{incident.id}:{after.revision}", screen="notice", incident_id=incident.id, text=taken)
+    return save(tx, before=incident, after=after, entries=[said], now=now, tasks_too=[note])
+
+
+def set_severity(tx: Tx, incident: Incident, *, severity: Severity, by: Actor, now: datetime, reason: str = "") -> Incident:
+    """Another severity, with who said so; the same one changes nothing."""
+    after = incident.with_severity(severity)
+    if after is incident:
+        return incident
+    text = f"Severity {incident.severity.value} → {severity.value} by {by.id}{': ' + reason if reason else ''}."
+    said = entry(EntryKind.SEVERITY_SET, text, now=now, actor=by, before=incident.severity.value, after=severity.value, reason=reason)
+    note = say(key=f"severity:{incident.id}:{after.revision}", screen="notice", incident_id=incident.id, text=text)
+    return save(tx, before=incident, after=after, entries=[said], now=now, tasks_too=[note])
+
+
+def answer_upstream(ctx: Context, task: Task) -> Settlement:
+    """Tell PagerDuty that its incident is acknowledged or resolved. Setting a state twice is harmless."""
+    incident_id, what, by = int(task.args["incident"]), str(task.args["what"]), str(task.args["by"])
+    known = ctx.read(lambda tx: [row.upstream for row in alerts.of_incident(tx, incident_id) if row.upstream])
+    person = ctx.directory.person(by)
+    answered = [ctx.answer_upstream(item, what, person.email if person else by) for item in known]
+    return Settled(result={"answered": sum(answered)})
+
+
+def remeasure(ctx: Context) -> int:
+    """Sweep: measure again what is open and not over, so that the card never shows an old number as if it were new."""
+
+    def work(tx: Tx) -> int:
+        now, count = ctx.now(), 0
+        for incident in incidents.due(tx, now, limit=50):
+            later = now + ctx.policy.measure_every if now - incident.opened_at < ctx.policy.measure_for else None
+            incidents.wake(tx, incident.id, later)
+            if now - incident.opened_at >= ctx.policy.measure_every:
+                slot = int(now.timestamp() // ctx.policy.measure_every.total_seconds())
+                args = {"incident": incident.id, "round": slot}
+                tasks.enqueue(tx, NewTask(key=f"diagnose:{incident.id}:{slot}", kind="diagnose", args=args))
+            count += 1
+        return count
+
+    return ctx.write(work)

@@ -1,0 +1,51 @@
+"""What Muster gave up on: never silent, always with what a person can do (engine.md, "dead is shown to a person")."""
+
+import structlog
+
+from bot.flows import execute, undo
+from bot.flows.context import Context
+from bot.flows.records import entry
+from runbooks.people import MUSTER
+from runbooks.run import RunState, Verdict
+from runbooks.timeline import EntryKind
+from storage import incidents, ledger, runs
+from storage.database import Tx
+from storage.tasks import Task
+
+log = structlog.get_logger(__name__)
+
+_SAYS = {
+    "card": "Muster could not draw the card",
+    "say": "Muster could not post a message",
+    "redraw": "Muster could not redraw a message",
+    "diagnose": "Muster could not run the diagnostics",
+    "page": "Muster could not page",
+    "upstream": "Muster could not answer the alert's source",
+    "execute": "Muster does not know whether the action took effect",
+    "undo": "Muster does not know whether the change was taken back",
+    "plan": "Muster could not make a plan",
+}
+"""The kinds whose end a person must hear of; the rest is in the log and in `muster check`."""
+
+
+def buried(tx: Tx, ctx: Context, task: Task, error: str) -> None:
+    """A task was given up: on the timeline of its incident, and for a run in doubt with a question to a person."""
+    log.error("task.given_up", kind=task.kind, key=task.key, error=error)
+    now = ctx.now()
+    if task.kind in {"execute", "look", "undo"} and "run" in task.args:
+        _in_doubt(tx, ctx, int(task.args["run"]), error)
+    incident_id = task.args.get("incident")
+    said = _SAYS.get(task.kind)
+    if said and isinstance(incident_id, int) and incidents.find(tx, incident_id):
+        ledger.record(tx, incident_id, [entry(EntryKind.NOTE_ADDED, f"{said}: {error}", now=now, task=task.key)], now)
+
+
+def _in_doubt(tx: Tx, ctx: Context, run_id: int, error: str) -> None:
+    run, now = runs.get(tx, run_id), ctx.now()
+    reason = f"Muster gave up looking: {error}. Look at {run.target} yourself, then say what is true."
+    if run.state is RunState.UNDOING:
+        undo.not_undone(tx, ctx, run, reason, now=now)
+    elif run.state is RunState.RUNNING:
+        unknown = run.to(RunState.UNKNOWN, reason=error)
+        runs.save(tx, unknown, was=run.state)
+        execute.conclude(tx, ctx, unknown, verdict=Verdict.INCONCLUSIVE, reason=reason, value=None, by=MUSTER, now=now)

@@ -1,0 +1,149 @@
+"""Taking a change back, as a compare-and-set from the state that was captured before it (rule S22).
+
+If somebody else has changed the target meanwhile, that is said and nothing is overwritten.
+"""
+
+from datetime import datetime, timedelta
+
+from actions import guards
+from bot.flows import register
+from bot.flows.context import Context
+from bot.flows.errors import Refused
+from bot.flows.records import entry, redraw_run, save, say
+from bot.flows.rights import attempt, circle_of, guard_state, lock_name
+from bot.settlement import Postponed, Settled, Settlement
+from runbooks import approval
+from runbooks.incident import Incident
+from runbooks.operation import Outcome, OutcomeStatus
+from runbooks.people import MUSTER, Actor
+from runbooks.run import ActionRun, RunState
+from runbooks.timeline import EntryKind
+from storage import incidents, locks, runs
+from storage.database import Tx
+from storage.tasks import NewTask, Task
+
+UNDOABLE = frozenset({RunState.VERIFYING, RunState.VERIFIED, RunState.FAILED, RunState.INCONCLUSIVE})
+LOCK_FOR = timedelta(minutes=10)
+
+
+def request(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, reason: str, now: datetime) -> str:
+    """Ask for a run to be taken back, by anyone who may run it. A second press is told who was first.
+
+    Raises:
+        Refused: it cannot be undone, this person may not, or somebody is changing the target.
+    """
+    if run.state is RunState.UNDOING:
+        return f"{_name(ctx, run.undo_requested_by)} takes {run.title} back already."
+    if run.state is RunState.UNDONE:
+        return f"{run.title} was taken back by {_name(ctx, run.undo_requested_by)}."
+    incident = incidents.get(tx, run.incident_id)
+    _must_be_possible(tx, ctx, run, incident, by=by, now=now)
+    undoing = run.to(
+        RunState.UNDOING,
+        undo_requested_by=by.id,
+        undo_reason=reason,
+        undo_started_at=now,
+        state_before_undo=RunState.INCONCLUSIVE if run.state is RunState.VERIFYING else run.state,
+    )
+    runs.save(tx, undoing, was=run.state, next_at=None)
+    locks.take(tx, lock_name(incident, run.target), run_id=run.id, owner=by.id, until_at=now + LOCK_FOR, now=now)
+    said = entry(
+        EntryKind.RUN_UNDO_STARTED, f"{by.id} takes back {run.title}. {reason}".strip(), now=now, actor=by, run=run.id, step=run.step
+    )
+    stamp = int(now.timestamp() * 1000)
+    undo_task = NewTask(key=f"undo:{run.id}:{stamp}", kind="undo", args={"run": run.id}, lane=f"target:{lock_name(incident, run.target)}")
+    save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[undo_task, redraw_run(undoing, now=now)])
+    return f"{run.title} is being taken back. You will see the result in the thread."
+
+
+def _must_be_possible(tx: Tx, ctx: Context, run: ActionRun, incident: Incident, *, by: Actor, now: datetime) -> None:
+    if run.state not in UNDOABLE or not run.in_force or run.plan is None:
+        raise Refused("nothing_to_undo", f"Nothing to take back: {run.title} is {run.state.value}.", audit=False)
+    action = ctx.shelf.pinned(tx, run.runbook).action(run.step)
+    if action is None or action.undo.to == "not-possible":
+        raise Refused("not_undoable", f"{run.title} cannot be taken back; the runbook says so. Ask the owner of {run.runbook.id}.")
+    if by != MUSTER and not approval.may_run(by.id, tier=run.tier, circle=circle_of(ctx, incident, now=now)):
+        names = ", ".join(person.name for person in approval.runners(tier=run.tier, circle=circle_of(ctx, incident, now=now))[:5])
+        raise Refused("not_granted", f"Not taken back: you may not run {run.tier.value} actions here. These can: {names or 'nobody'}.")
+    state = guard_state(tx, ctx, incident, now=now)
+    cleared = guards.guard(attempt(incident, run, action, run.plan), state, now=now, rules=guards.UNDO_RULES)
+    if isinstance(cleared, guards.GuardRefused) and cleared.rule != "S14":
+        raise Refused(cleared.reason.value, cleared.text)
+
+
+def undo(ctx: Context, task: Task) -> Settlement:
+    """Put back the state from before. When an earlier attempt may have done it, look first."""
+    run_id = int(task.args["run"])
+
+    def load(tx: Tx) -> tuple[ActionRun, Incident]:
+        run = runs.get(tx, run_id)
+        return run, incidents.get(tx, run.incident_id)
+
+    run, incident = ctx.read(load)
+    if run.state is not RunState.UNDOING or run.plan is None:
+        return Settled(result={"state": run.state.value})
+    runner, after = ctx.runner_for(incident), run.outcome.after if run.outcome else None
+    outcome = runner.reconcile_undo(run.plan, after=after) if task.in_doubt else None
+    if outcome is None or outcome.status is OutcomeStatus.REFUSED:
+        outcome = runner.undo(run.plan, after=after, key=f"{run.key}/undo/{task.key}")
+    if outcome.status is OutcomeStatus.UNKNOWN:
+        return Postponed(seconds=outcome.retry_after or 3.0, certain=False, error=outcome.reason)
+    found = outcome
+    return Settled(apply=lambda tx: _settle(tx, ctx, run_id, found))
+
+
+def _settle(tx: Tx, ctx: Context, run_id: int, outcome: Outcome) -> None:
+    run, now = runs.get(tx, run_id), ctx.now()
+    if run.state is not RunState.UNDOING:
+        return
+    if outcome.status is OutcomeStatus.APPLIED:
+        _undone(tx, ctx, run, now=now)
+    else:
+        not_undone(tx, ctx, run, outcome.reason, now=now)
+
+
+def _undone(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
+    assert run.plan is not None
+    incident = incidents.get(tx, run.incident_id)
+    done = run.to(RunState.UNDONE, undone_at=now, ended_at=now)
+    runs.save(tx, done, was=run.state, next_at=None)
+    locks.release(tx, lock_name(incident, run.target), run.id)
+    words = f"{run.target} {run.plan.proposal.after_text} → {run.plan.proposal.before_text}"
+    said = entry(
+        EntryKind.RUN_UNDONE,
+        f"{run.title} is taken back by {run.undo_requested_by}: {words}. {run.undo_reason}".strip(),
+        now=now,
+        run=run.id,
+        step=run.step,
+        before=run.plan.proposal.value,
+        after=run.plan.before.value,
+    )
+    register.ended(tx, done, reason=f"Taken back by {_name(ctx, run.undo_requested_by)}.", now=now)
+    save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[redraw_run(done, now=now)])
+
+
+def not_undone(tx: Tx, ctx: Context, run: ActionRun, reason: str, *, now: datetime) -> None:
+    """It still stands, and a person is asked: automatic undo is tried once (rule S22)."""
+    incident = incidents.get(tx, run.incident_id)
+    back = run.to(run.state_before_undo or RunState.INCONCLUSIVE, reason=reason)
+    runs.save(tx, back, was=run.state, next_at=None)
+    locks.release(tx, lock_name(incident, run.target), run.id)
+    runbook = ctx.shelf.pinned(tx, run.runbook)
+    people = [person.id for person in ctx.on_call.on_call(runbook.header.owner, now)]
+    said = entry(EntryKind.RUN_UNDO_REFUSED, f"{run.title} was not taken back: {reason}", now=now, run=run.id, step=run.step, reason=reason)
+    note = say(
+        key=f"not_undone:{run.id}:{int(now.timestamp() * 1000)}",
+        screen="notice",
+        incident_id=incident.id,
+        text=f"{run.title} was not taken back: {reason} It is still in force; decide by hand.",
+        mentions=people,
+    )
+    tasks_too = [note, redraw_run(back, now=now)]
+    save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=tasks_too)
+
+
+def _name(ctx: Context, person_id: str | None) -> str:
+    if person_id is None or person_id == MUSTER.id:
+        return "Muster"
+    person = ctx.directory.person(person_id)
+    return person.name if person else person_id

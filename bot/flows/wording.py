@@ -1,0 +1,124 @@
+"""The sentences about a run: what happened, what comes next, and the buttons that go with it (cards.md, screens 3 and 4)."""
+
+from typing import Literal
+
+from bot.flows.context import Context
+from runbooks.duration import in_words
+from runbooks.run import ActionRun, Mitigation, RunState, Verdict
+from runbooks.screens import RunLine
+
+Button = Literal["undo", "extend", "keep", "worked", "failed", "escalate", "cancel"]
+
+
+def run_text(ctx: Context, line: RunLine) -> str:
+    """What happened so far, in one or two sentences."""
+    run = line.run
+    by = _name(ctx, run.requested_by)
+    match run.state:
+        case RunState.AWAITING_APPROVAL:
+            return f"{run.title}: {by} asks for approval."
+        case RunState.APPROVED:
+            return f"{run.title}: starting."
+        case RunState.RUNNING:
+            return f"{run.title}: running since {_clock(run)}, asked for by {by}."
+        case RunState.VERIFYING:
+            return f"{_done(run)} by {by}. Watching {_progress(line)}."
+        case RunState.VERIFIED:
+            return f"Verified: {_done(run)}; {_measured(run)}."
+        case RunState.FAILED:
+            return f"Did not work: {_done(run) if run.executed_at else run.title}. {run.verdict_reason or run.reason}"
+        case RunState.INCONCLUSIVE:
+            return f"Not clear: {_done(run)}. {run.verdict_reason or run.reason}"
+        case RunState.UNDOING:
+            return f"Taking back: {run.title}."
+        case RunState.UNDONE:
+            who = _name(ctx, run.undo_requested_by or "muster")
+            return f"Taken back by {who}: {_words(run, back=True)}. {run.undo_reason}".strip()
+        case RunState.UNKNOWN:
+            return f"Muster does not know whether {run.title} took effect and is looking. {run.reason}"
+        case _:
+            return f"Not run: {run.title}. {run.reason}"
+
+
+def next_step(ctx: Context, line: RunLine) -> str:
+    """What comes next, or what the reader can do."""
+    run, mitigation = line.run, line.mitigation
+    match run.state:
+        case RunState.VERIFIED if mitigation and mitigation.ended_at is None:
+            return _ends(ctx, mitigation)
+        case RunState.FAILED:
+            return "Take it back, or try the runbook's next action."
+        case RunState.INCONCLUSIVE:
+            return "Did it work? Say so, or take it back."
+        case RunState.UNKNOWN:
+            return "You will see here what is true. Do not repeat it by hand before that."
+    return ""
+
+
+def run_buttons(line: RunLine) -> tuple[Button, ...]:
+    """What can be pressed about this run now."""
+    run = line.run
+    standing = line.mitigation is not None and line.mitigation.ended_at is None
+    match run.state:
+        case RunState.AWAITING_APPROVAL | RunState.APPROVED:
+            return ("cancel",)
+        case RunState.VERIFYING:
+            return ("undo",)
+        case RunState.VERIFIED:
+            return ("undo", "extend", "keep") if standing else ()
+        case RunState.FAILED:
+            return ("undo", "escalate") if run.in_force else ("escalate",)
+        case RunState.INCONCLUSIVE:
+            return ("worked", "failed", "undo") if run.in_force else ("worked", "failed")
+    return ()
+
+
+def _ends(ctx: Context, mitigation: Mitigation) -> str:
+    if mitigation.ends_at is None:
+        return ""
+    then = {"revert": "is taken back then", "ask": f"{_name(ctx, mitigation.owner)} is asked then", "keep": "stays then"}
+    return f"Ends {mitigation.ends_at:%Y-%m-%d %H:%M} UTC and {then[mitigation.then.value]}."
+
+
+def _progress(line: RunLine) -> str:
+    run = line.run
+    now = next((sample.value for sample in reversed(run.samples) if sample.value is not None), None)
+    path = " → ".join(number(value, run.unit) for value in (run.value_before, now) if value is not None) or "no data yet"
+    return f"{path}, held for {in_words(line.held_for)} of {in_words(line.hold_for)}"
+
+
+def _measured(run: ActionRun) -> str:
+    if run.value_after is None:
+        return "confirmed by a person" if run.verdict is Verdict.VERIFIED else "no data"
+    if run.value_before is None:
+        return number(run.value_after, run.unit)
+    return f"{number(run.value_before, run.unit)} → {number(run.value_after, run.unit)}"
+
+
+def number(value: float, unit: str | None) -> str:
+    """A measured value as people read it: ratios as percent, the rest with its unit."""
+    if unit == "ratio":
+        return f"{value * 100:.3g} %"
+    return f"{value:.3g}{' ' + unit if unit else ''}"
+
+
+def _done(run: ActionRun) -> str:
+    return f"{run.title}, {_words(run)}"
+
+
+def _words(run: ActionRun, *, back: bool = False) -> str:
+    if run.plan is None:
+        return run.target
+    before, after = run.plan.proposal.before_text, run.plan.proposal.after_text
+    return f"{run.target} {after} → {before}" if back else f"{run.target} {before} → {after}"
+
+
+def _clock(run: ActionRun) -> str:
+    return f"{run.started_at:%H:%M:%S} UTC" if run.started_at else "just now"
+
+
+def _name(ctx: Context, person_id: str) -> str:
+    if person_id == "muster":
+        return "Muster"
+    person = ctx.directory.person(person_id)
+    return person.name if person else person_id
