@@ -46,7 +46,7 @@ def clean(text: str) -> str:
 def _may_stand(character: str) -> bool:
     if character in _CONTROL_KEPT:
         return True
-    return character not in _REVERSING and unicodedata.category(character) not in {"Cc", "Cs", "Co", "Cn"} and character != "\ufeff"
+    return character not in _REVERSING and unicodedata.category(character) not in {"Cc", "Cs"} and character != "\ufeff"
 
 
 def cut(text: str, limit: int, *, form: Callable[[str], str] = str) -> str:

@@ -78,12 +78,11 @@ class Desk:
             return call()
         except MusterError as refused:
             return _said(str(refused))
-        except Exception:  # the outermost edge: nothing may end in silence
+        except Exception:  # noqa: BLE001 - the outermost edge: nothing may end in silence
             number = secrets.token_hex(4)
             _log.exception("a press failed; error %s", number)
-            return _said(
-                f"Muster failed at this, and cannot say whether it took effect. Look at the card before you press again. Error {number}."
-            )
+            unsure = "Muster failed at this, and cannot say whether it took effect. Look at the card before you press again."
+            return _said(f"{unsure} Error {number}.")
 
     def show(self, reply: Reply, place: Place) -> None:
         """Show an answer by network calls. At most once; a failure is logged and said where that is still possible."""
