@@ -1,14 +1,14 @@
 """`muster.yaml`: who there is, what is run, where alerts come from, who may do what. Loaded once, immutable; a reload loads another."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from bot.configuration import checks
 from bot.configuration.reading import Document, fitted, read, read_file
-from bot.configuration.schema import BackendEntry, Door, File, OnCallPlan, SourceEntry
+from bot.configuration.schema import Door, File, OnCallPlan, SourceEntry
 from bot.configuration.tokens import Tokens
 from bot.ingress.authentication import Check
 from bot.ingress.changes import ChangeSettings, parse_changes
@@ -21,10 +21,20 @@ from runbooks.service import Service
 from runbooks.severity import Severity
 from runbooks.value import Json
 
-__all__ = ["BackendEntry", "Configuration", "OnCallPlan", "Tokens", "load", "parse"]
+__all__ = ["BackendPlan", "Configuration", "OnCallPlan", "Tokens", "load", "parse"]
 
 DEFAULT = Path(__file__).parent / "default.yaml"
 """What holds without a file: the people of the local workspace and the simulated service. Nobody can sign in from outside with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendPlan:
+    """One backend as `actions.kinds.build` wants it."""
+
+    name: str
+    kind: str
+    options: Mapping[str, Json]
+    secrets: Mapping[str, Callable[[], str]]
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots, for the cached properties
@@ -138,6 +148,18 @@ class Configuration:
             writers={name for name, entry in self.file.tokens.items() if entry.may == "write"},
         )
 
+    def backends(self, secrets: Secrets) -> list[BackendPlan]:
+        """The backends to build, each with its options and its secrets, which are read at the moment of use."""
+        return [
+            BackendPlan(
+                name=name,
+                kind=entry.kind,
+                options=entry.options,
+                secrets={key: partial(_revealed, secrets, ref) for key, ref in entry.secrets.items()},
+            )
+            for name, entry in self.file.backends.items()
+        ]
+
     def unreadable(self, secrets: Secrets) -> list[Problem]:
         """Secrets that cannot be read at present: said at the start, not at the first alert of the night."""
         found: list[Problem] = []
@@ -229,6 +251,10 @@ def _settings(
         problems.append(document.problem(("sources", name, "signature"), f"{entry.kind} has a form of its own, which is known here"))
     extra: dict[str, Json] = entry.model_extra or {}
     return fitted(kind.settings, extra, document, ("sources", name), problems, names=SourceEntry.model_fields)
+
+
+def _revealed(secrets: Secrets, ref: SecretRef) -> str:
+    return secrets.reveal(ref).get_secret_value()
 
 
 def _check(entry: Door, usual: SignatureForm) -> Check:

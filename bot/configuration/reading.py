@@ -85,7 +85,7 @@ def fitted(model: type[M], data: Any, document: Document, place: Place, problems
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        known = {*_names(model), *names}
+        known = {*names_of(model), *names}
         for detail in error.errors(include_url=False):
             inside = _real(detail["loc"], data)
             problems.append(document.problem((*place, *inside), _reason(detail, known)))
@@ -93,11 +93,11 @@ def fitted(model: type[M], data: Any, document: Document, place: Place, problems
 
 
 @cache
-def _names(model: type[BaseModel]) -> frozenset[str]:
+def names_of(model: type[BaseModel]) -> frozenset[str]:
     """Every field name of a model and of the models in it, as the file writes them."""
     names = {info.alias or name for name, info in model.model_fields.items()}
     inner = {found for info in model.model_fields.values() for found in _models(info.annotation)}
-    return frozenset(names).union(*(_names(found) for found in inner))
+    return frozenset(names).union(*(names_of(found) for found in inner))
 
 
 def _models(annotation: Any) -> Iterable[type[BaseModel]]:

@@ -1,5 +1,6 @@
 """`muster.yaml`: what it gives, and that every mistake is refused with file, field, line and reason."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.configuration import Configuration, load, parse
-from bot.ingress.source import Scheme
-from bot.secret import Secrets
+from bot.configuration.reading import names_of
+from bot.configuration.schema import File
+from bot.ingress.source import Scheme, installed
+from bot.secret import SecretMissing, Secrets
 from bot.settings import LIBRARY
 from runbooks import frontmatter
 from runbooks.errors import SettingsInvalid
@@ -61,7 +64,24 @@ def test_the_example_holds() -> None:
     """The sample that people start from loads as it stands, and shows every part of the file."""
     configuration = load(REPOSITORY / "muster.example.yaml")
     written = yaml.safe_load((REPOSITORY / "muster.example.yaml").read_text())
-    assert set(written) == set(type(configuration.file).model_fields) - {"backends"}
+    assert set(written) == set(type(configuration.file).model_fields)
+
+
+BLOCKS = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs" / "configuration.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.partition(":")[0])
+def test_what_the_documentation_shows_works(block: str) -> None:
+    """Each piece of YAML in the documentation, put into the example's place, makes a configuration."""
+    example = yaml.safe_load((REPOSITORY / "muster.example.yaml").read_text())
+    assert parse(yaml.safe_dump(example | yaml.safe_load(block))).path == "muster.yaml"
+
+
+def test_every_field_is_documented() -> None:
+    """Every field of the file, and of the shipped sources' own settings, stands in the documentation."""
+    page = (REPOSITORY / "docs" / "configuration.md").read_text()
+    fields = names_of(File).union(*(names_of(kind.settings) for kind in installed().values()))
+    assert [name for name in sorted(fields) if not re.search(rf"\b{name}\b", page)] == []
 
 
 def test_an_empty_file_is_a_configuration() -> None:
@@ -132,12 +152,15 @@ def test_tokens_tell_who_calls() -> None:
 
 
 def test_backends_keep_their_own_fields() -> None:
-    """What belongs to a backend's kind is handed on as it was written, with its secrets apart."""
-    entry = parse(
-        "backends: {flags: {kind: unleash, environment: production, url: 'https://f', secrets: {token: {env: T}}}}"
-    ).file.backends["flags"]
-    assert entry.options == {"environment": "production", "url": "https://f"}
-    assert str(entry.secrets["token"]) == "the environment variable T"
+    """What belongs to a backend's kind is handed on as it was written; its secrets are read only when they are used."""
+    text = "backends: {flags: {kind: unleash, environment: production, url: 'https://f', secrets: {token: {env: T}}}}"
+    environ: dict[str, str] = {}
+    (plan,) = parse(text).backends(Secrets(environ=environ, folder=Path()))
+    assert (plan.name, plan.kind, plan.options) == ("flags", "unleash", {"environment": "production", "url": "https://f"})
+    with pytest.raises(SecretMissing):
+        plan.secrets["token"]()
+    environ["T"] = "now"
+    assert plan.secrets["token"]() == "now"
 
 
 @pytest.mark.parametrize(
