@@ -36,6 +36,9 @@ class Reply:
 class Carrier(Protocol):
     """A way to the app: Socket Mode or signed HTTP."""
 
+    def ready(self) -> bool:
+        """Whether the app can be reached at all just now."""
+
     async def send(self, kind: str, body: Json, *, accepts: bool, attempt: int = 0, reason: str = "") -> Reply:
         """Deliver one payload and wait for its acknowledgement.
 
@@ -55,10 +58,12 @@ class Postman:
 
     async def run(self) -> None:
         """Deliver for ever. What is not acknowledged when this is cancelled stays in the outbox."""
+        patient_until = asyncio.get_running_loop().time() + self._ws.timing.grace
         try:
             while True:
                 self._ws.outbox_changed.clear()
-                self._start_due()
+                if self._carrier.ready() or asyncio.get_running_loop().time() >= patient_until:
+                    self._start_due()
                 await self._pause()
         finally:
             for task in self._tasks:

@@ -69,3 +69,4 @@ class Timing:
     connection_life: float = 3600.0
     debug_connection_life: float = 360.0
     disconnect_warning: float = 10.0
+    grace: float = 10.0  # after a start of the workspace itself: the app may come back before attempts are counted

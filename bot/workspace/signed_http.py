@@ -22,6 +22,10 @@ class SignedHttp:
         self._url = url
         self._client = httpx.AsyncClient(timeout=ws.timing.ack, follow_redirects=False, trust_env=False)
 
+    def ready(self) -> bool:
+        """Always: only a try can tell."""
+        return True
+
     async def close(self) -> None:
         """Let go of open connections."""
         await self._client.aclose()

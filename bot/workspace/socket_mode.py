@@ -38,6 +38,10 @@ class Sockets:
         """How many connections are open."""
         return len(self._connections)
 
+    def ready(self) -> bool:
+        """Whether the app has a connection."""
+        return bool(self._connections)
+
     async def serve(self, socket: WebSocket) -> None:
         """Talk with one connection until it ends."""
         ticket = socket.query_params.get("ticket", "")

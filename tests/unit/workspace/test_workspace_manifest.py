@@ -32,7 +32,10 @@ LIMITS: dict[str, tuple[Change, int]] = {
     "features.shortcuts.name": (lambda m, n: m["features"].update(shortcuts=[shortcut(name="n" * n)]), 24),
     "features.shortcuts.callback_id": (lambda m, n: m["features"].update(shortcuts=[shortcut(callback_id="c" * n)]), 255),
     "features.shortcuts.description": (lambda m, n: m["features"].update(shortcuts=[shortcut(description="d" * n)]), 150),
-    "oauth_config.scopes.bot": (lambda m, n: m["oauth_config"]["scopes"].update(bot_optional=[f"s{i}" for i in range(n - len(m["oauth_config"]["scopes"]["bot"]))]), 255),
+    "oauth_config.scopes.bot": (
+        lambda m, n: m["oauth_config"]["scopes"].update(bot_optional=[f"s{i}" for i in range(n - len(m["oauth_config"]["scopes"]["bot"]))]),
+        255,
+    ),
 }
 
 

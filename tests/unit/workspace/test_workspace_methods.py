@@ -146,7 +146,7 @@ def test_where_a_message_may_go(api: Any, ws: Workspace, make_ws: Callable[..., 
 
 
 def test_another_name_needs_a_scope(api: Any) -> None:
-    """username without chat:write.customize is refused."""
+    """The username field without chat:write.customize is refused."""
     assert api.refusal("chat.postMessage", channel=INCIDENTS, text="x", username="Scribe") == "missing_scope"
 
 
