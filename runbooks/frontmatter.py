@@ -91,7 +91,7 @@ def _header(text: str, found: FrontMatter) -> None:
         found.faults.append(Fault(path=(), reason=reason, line=mark.line + 2 if mark else None))
     except yaml.YAMLError as error:
         found.faults.append(Fault(path=(), reason=f"the header is not YAML: {' '.join(str(error).split())}"))
-    except ValueError:  # PyYAML's scanner does not catch an escape such as "\UFFFFFFFF" that is no character
+    except (ValueError, OverflowError):  # PyYAML's scanner does not catch an escape such as "\UFFFFFFFF" that is no character
         found.faults.append(Fault(path=(), reason="the header is not YAML: it holds an escape that is no character"))
 
 

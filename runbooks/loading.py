@@ -138,8 +138,10 @@ class _Examination:
         try:
             header = Header.model_validate(self.front.data, context={"written": True})
         except ValidationError as error:
+            known = {fault.path for fault in self.front.faults}
             for path, reason in in_words(error, self.front.data):
-                self.report(path, reason)
+                if path not in known:  # what YAML could not read is said already
+                    self.report(path, reason)
             return None
         if header.id != name:
             self.report(("id",), f"{header.id} must be the file's name, {name}; rename one of them")

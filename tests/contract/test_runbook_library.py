@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -183,66 +183,75 @@ def test_the_first_look_tells_the_stage(library: Library, service: str, runbook_
         assert "customers, most of all northwind" in broken.measure(customers, runbook).text
 
 
+class Case(NamedTuple):
+    """An action of a runbook, a fault with its parameters, and the parameters chosen in the dialog."""
+
+    runbook: str
+    step: str
+    kind: str
+    fault: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
+
+    def __str__(self) -> str:
+        return "-".join((self.runbook, self.step, self.kind, *map(str, self.fault.values())))
+
+
 MENDS = [
-    ("inference-latency", "scale-out", "traffic", {}, {}),
-    ("inference-latency", "skip-reranking", "traffic", {}, {}),
-    ("inference-latency", "previous-release", "slow_release", {}, {}),
-    ("provider-degradation", "switch-to-backup", "provider_degraded", {}, {}),
-    ("provider-degradation", "serve-cached", "provider_degraded", {}, {}),
-    ("retrieval-failure", "keyword-search", "retrieval_timeout", {}, {}),
-    ("retrieval-failure", "keyword-search", "retrieval_stale", {}, {}),
-    ("retrieval-failure", "bypass-retrieval", "retrieval_timeout", {}, {}),
-    ("retrieval-failure", "previous-index", "retrieval_timeout", {}, {}),
-    ("retrieval-failure", "previous-index", "retrieval_stale", {}, {}),
-    ("quality-regression", "hold-releases", "quality_regression", {}, {}),
-    ("quality-regression", "previous-release", "quality_regression", {}, {}),
-    ("quality-regression", "previous-release", "quality_regression", {"release": "reranker-v3"}, {"unit": "reranker-v3"}),
-    ("cost-spike", "cap-retries", "cost_spike", {}, {}),
-    ("cost-spike", "disable-long-answers", "cost_spike", {}, {}),
-    ("cost-spike", "shorten-answers", "cost_spike", {}, {}),
-    ("safety-failure", "strict-route", "safety_failure", {"mode": "off"}, {}),
-    ("safety-failure", "strict-route", "safety_failure", {"mode": "rules"}, {}),
-    ("safety-failure", "filter-on", "safety_failure", {"mode": "off"}, {}),
-    ("safety-failure", "previous-release", "safety_failure", {"mode": "rules"}, {}),
-    ("general-fallback", "hold-changes", "provider_degraded", {}, {}),
-    ("general-fallback", "switch-to-backup", "provider_degraded", {}, {}),
-    ("general-fallback", "keyword-search", "retrieval_timeout", {}, {}),
-    ("general-fallback", "skip-reranking", "traffic", {}, {}),
+    Case("inference-latency", "scale-out", "traffic"),
+    Case("inference-latency", "skip-reranking", "traffic"),
+    Case("inference-latency", "previous-release", "slow_release"),
+    Case("provider-degradation", "switch-to-backup", "provider_degraded"),
+    Case("provider-degradation", "serve-cached", "provider_degraded"),
+    Case("retrieval-failure", "keyword-search", "retrieval_timeout"),
+    Case("retrieval-failure", "keyword-search", "retrieval_stale"),
+    Case("retrieval-failure", "bypass-retrieval", "retrieval_timeout"),
+    Case("retrieval-failure", "previous-index", "retrieval_timeout"),
+    Case("retrieval-failure", "previous-index", "retrieval_stale"),
+    Case("quality-regression", "hold-releases", "quality_regression"),
+    Case("quality-regression", "previous-release", "quality_regression"),
+    Case("quality-regression", "previous-release", "quality_regression", {"release": "reranker-v3"}, {"unit": "reranker-v3"}),
+    Case("cost-spike", "cap-retries", "cost_spike"),
+    Case("cost-spike", "disable-long-answers", "cost_spike"),
+    Case("cost-spike", "shorten-answers", "cost_spike"),
+    Case("safety-failure", "strict-route", "safety_failure", {"mode": "off"}),
+    Case("safety-failure", "strict-route", "safety_failure", {"mode": "rules"}),
+    Case("safety-failure", "filter-on", "safety_failure", {"mode": "off"}),
+    Case("safety-failure", "previous-release", "safety_failure", {"mode": "rules"}),
+    Case("general-fallback", "hold-changes", "provider_degraded"),
+    Case("general-fallback", "switch-to-backup", "provider_degraded"),
+    Case("general-fallback", "keyword-search", "retrieval_timeout"),
+    Case("general-fallback", "skip-reranking", "traffic"),
 ]
 
 
-@pytest.mark.parametrize(("runbook_id", "step", "kind", "fault", "parameters"), MENDS, ids=lambda value: str(value) if value else "-")
-def test_an_action_is_verified_against_the_fault_it_is_for(
-    library: Library, service: str, runbook_id: str, step: str, kind: str, fault: dict[str, Any], parameters: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("case", MENDS, ids=str)
+def test_an_action_is_verified_against_the_fault_it_is_for(library: Library, service: str, case: Case) -> None:
     """Each action of the library brings its signal back inside the limit, by measurement and within its time."""
     with world(service) as broken:
-        broken.breaks(kind, **fault)
-        assert broken.does(the(library, runbook_id), step, **parameters) is Verdict.VERIFIED
+        broken.breaks(case.kind, **case.fault)
+        assert broken.does(the(library, case.runbook), case.step, **case.parameters) is Verdict.VERIFIED
 
 
 def test_every_action_of_the_library_is_tried_against_a_fault(library: Library) -> None:
     """No action ships without proof that it works; capping retries in the latency story is proven below to be only a relief."""
-    tried = {(runbook_id, step) for runbook_id, step, *_ in MENDS}
+    tried = {(case.runbook, case.step) for case in MENDS}
     shipped = {(runbook.id, action.id) for runbook in library.all for action in runbook.header.actions}
     assert shipped - tried == {("inference-latency", "cap-retries")}
 
 
-@pytest.mark.parametrize(
-    ("runbook_id", "step", "kind", "fault"),
-    [
-        ("inference-latency", "cap-retries", "traffic", {}),
-        ("inference-latency", "scale-out", "slow_release", {"unit": "reranker-v3", "factor": 5.0}),
-        ("quality-regression", "previous-release", "quality_regression", {"release": "reranker-v3"}),
-    ],
-)
-def test_the_wrong_action_is_never_called_verified(
-    library: Library, service: str, runbook_id: str, step: str, kind: str, fault: dict[str, Any]
-) -> None:
+WRONG = [
+    Case("inference-latency", "cap-retries", "traffic"),
+    Case("inference-latency", "scale-out", "slow_release", {"unit": "reranker-v3", "factor": 5.0}),
+    Case("quality-regression", "previous-release", "quality_regression", {"release": "reranker-v3"}),
+]
+
+
+@pytest.mark.parametrize("case", WRONG, ids=str)
+def test_the_wrong_action_is_never_called_verified(library: Library, service: str, case: Case) -> None:
     """An action that does not mend the fault ends as failed or inconclusive, however smoothly it ran."""
     with world(service) as broken:
-        broken.breaks(kind, **fault)
-        assert broken.does(the(library, runbook_id), step) in {Verdict.FAILED, Verdict.INCONCLUSIVE}
+        broken.breaks(case.kind, **case.fault)
+        assert broken.does(the(library, case.runbook), case.step) in {Verdict.FAILED, Verdict.INCONCLUSIVE}
 
 
 @pytest.mark.parametrize("step", ["keyword-search", "bypass-retrieval", "scale-out"])
