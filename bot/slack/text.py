@@ -8,7 +8,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from runbooks.people import Person
 
@@ -30,6 +30,7 @@ _SEQUENCE = re.compile(r"<(?=[!@#])")
 _SLACK_ID = re.compile(r"[UW][A-Z0-9]{1,30}")
 _ADDRESS = re.compile(r"https?://[^\s<>|\"\\^`{}\x00-\x20]+", re.IGNORECASE)
 _FAR = timedelta(hours=18)  # beyond it a bare clock time may mean another day to the reader
+_UTC = re.compile(r"\b(?:(?P<day>\d{4}-\d\d-\d\d) )?(?P<clock>\d\d:\d\d(?::\d\d)?) UTC\b")
 _MONEY = re.compile(r"[A-Z]{3}(?:\b.*)?")
 
 
@@ -73,6 +74,27 @@ def line(text: str, limit: int = 300) -> str:
 def prose(text: str, limit: int = SECTION) -> str:
     """Several lines for mrkdwn: cleaned, escaped, cut; one empty line at most between paragraphs."""
     return cut(_BLANK_LINES.sub("\n\n", clean(text)).strip(), limit, form=escape)
+
+
+def told(text: str, limit: int = SECTION - 800, *, near: datetime | None = None) -> str:
+    """Prose from a flow, with its times in the reader's zone: `2026-11-20 14:09 UTC` and, where `near` says which day, `14:09 UTC`.
+
+    At most eight times are turned, so that the result is at most 800 units longer than `limit`.
+    """
+    return _UTC.sub(lambda found: _localised(found, near), prose(text, limit), count=8)
+
+
+def _localised(found: re.Match[str], near: datetime | None) -> str:
+    day_said, clock_said = found["day"], found["clock"]
+    try:
+        if day_said:
+            return moment(datetime.fromisoformat(f"{day_said}T{clock_said}+00:00"))
+        if near is None:
+            return found[0]
+        that_day = datetime.combine(near.astimezone(UTC).date(), time.fromisoformat(clock_said), UTC)
+    except ValueError:
+        return found[0]
+    return clock(min((that_day + timedelta(days=shift) for shift in (-1, 0, 1)), key=lambda at: abs(at - near)))
 
 
 def plain(text: str, limit: int = BUTTON) -> str:

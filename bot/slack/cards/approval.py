@@ -18,7 +18,7 @@ def approval_request(screen: ApprovalRequest) -> Drawn:
     sheet.add(section(_asked(screen)))
     sheet.add(section(plan_text(screen, plan.made_at)))
     if screen.decided:
-        sheet.add(section(f"*{text.sentence(text.line(screen.decided, 600))}*"))
+        sheet.add(section(f"*{text.sentence(text.told(screen.decided, 600, near=screen.until_at))}*"))
     else:
         sheet.add_all(rows(_buttons(screen)))
         sheet.add(context(f"Open until {text.when(screen.until_at, plan.made_at)}. The approval holds for exactly this plan."))

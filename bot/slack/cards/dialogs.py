@@ -107,7 +107,7 @@ def plan_dialog(screen: PlanDialog) -> Json:
 
 
 def _refused(sheet: Sheet, screen: PlanDialog) -> None:
-    sheet.add(section(f"*Cannot run now.* {text.prose(screen.refusal or '', 1_500)}"))
+    sheet.add(section(f"*Cannot run now.* {text.told(screen.refusal or '', 1_500, near=screen.plan.made_at)}"))
     again = Press(kind=PressKind.PLAN, incident_id=screen.incident.id, step=screen.plan.step)
     sheet.add_all(rows([button("Plan again", again, spoken=f"Plan {screen.title} again")]))
 
@@ -138,8 +138,10 @@ def _plan_press(kind: PressKind, screen: PlanDialog) -> Press:
 def _submit(screen: PlanDialog) -> str:
     if not screen.approvals:
         return "Run it"
-    named = f"Ask @{screen.approvers.removeprefix('@')}"
-    return named if screen.approvers and "," not in screen.approvers and text.size(named) <= SUBMIT else "Ask for approval"
+    one = screen.approvers and "," not in screen.approvers and screen.approvers != "nobody"
+    team = one and " " not in screen.approvers and not screen.approvers.startswith("@")
+    named = f"Ask {'@' if team else ''}{screen.approvers}"
+    return named if one and text.size(named) <= SUBMIT else "Ask for approval"
 
 
 def more_dialog(screen: MoreDialog) -> Json:

@@ -25,7 +25,7 @@ from runbooks.screens import Notice, Page, Refusal, Welcome
 def refusal(screen: Refusal) -> Drawn:
     """Why not, who can help, what can be done instead; never a code alone."""
     sheet = Sheet()
-    sheet.add(section(text.prose(screen.text, 2_500) or "Nothing was changed."))
+    sheet.add(section(text.told(screen.text, 2_000) or "Nothing was changed."))
     sheet.add_all(rows([_offer(screen)]))
     return drawn(text.prose(screen.text, 3_000) or "Nothing was changed.", sheet)
 
@@ -35,7 +35,7 @@ def _offer(screen: Refusal) -> ButtonElement | None:
         return None
     if screen.offer == "plan" and screen.step:
         return button("Open the current plan…", Press(kind=PressKind.PLAN, incident_id=screen.incident_id, step=screen.step))
-    return button("More…", Press(kind=PressKind.MORE, incident_id=screen.incident_id), spoken=f"More about INC-{screen.incident_id}")
+    return None
 
 
 def notice(screen: Notice) -> Drawn:
@@ -44,7 +44,7 @@ def notice(screen: Notice) -> Drawn:
     said = text.prose(screen.text, 2_500) or "(no text)"
     ref = f"INC-{screen.incident_id}: " if screen.incident_id is not None and not said.startswith(f"INC-{screen.incident_id}") else ""
     sheet = Sheet()
-    sheet.add(section(marked(" ".join(filter(None, [who, said])), drill=screen.drill, bold=True)))
+    sheet.add(section(marked(" ".join(filter(None, [who, text.told(screen.text, 1_900) or said])), drill=screen.drill, bold=True)))
     return drawn(marked(f"{ref}{' '.join(filter(None, [who, said]))}", drill=screen.drill), sheet)
 
 

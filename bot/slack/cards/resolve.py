@@ -62,7 +62,7 @@ def mitigation_notice(screen: MitigationNotice) -> Drawn:
     incident, held = screen.incident, screen.mitigation
     who = f"{text.mention(screen.owner)} " if screen.owner else ""
     ask = " What should become of it?" if screen.asks else ""
-    said = f"{who}{text.prose(screen.text, 1_500)}{ask}"
+    said = f"{who}{text.told(screen.text, 1_500, near=held.ends_at or held.opened_at)}{ask}"
     sheet = Sheet()
     sheet.add(section(drill_first(incident, said, bold=True)))
     sheet.add(context(f"{incident.ref}{DOT}`{text.line(held.target.replace('`', ''), 120)}`{DOT}{mitigation_line(held, held.opened_at)}"))

@@ -118,11 +118,13 @@ def run_message(screen: RunMessage) -> Drawn:
     """The run's own message: what happened in whole sentences, what to do next, and the buttons that make sense now."""
     incident = screen.incident
     sheet = Sheet()
-    sheet.add(section(drill_first(incident, text.prose(screen.text, 1_800), bold=True)))
-    sheet.add(section(text.prose(screen.next_step, 900)))
+    run = screen.line.run
+    near = run.verdict_at or run.executed_at or run.requested_at
+    sheet.add(section(drill_first(incident, text.told(screen.text, 1_800, near=near), bold=True)))
+    sheet.add(section(text.told(screen.next_step, 900, near=near)))
     sheet.add_all(rows([_button(word, screen) for word in screen.buttons]))
     if not screen.buttons:
-        sheet.add(context(f"{incident.ref} · {screen.line.run.tier.value}"))
+        sheet.add(context(f"{incident.ref} · {run.tier.value}"))
     summary = f"{named(incident)}: {text.prose(screen.text, 2_000)} {text.prose(screen.next_step, 900)}".rstrip()
     return drawn(summary, sheet)
 

@@ -124,3 +124,23 @@ def test_people_are_called_by_id_only() -> None:
     assert text.mention(Person(id="ana", name="Ana", email="a@x", slack_id="U0ANA")) == "<@U0ANA>"
     assert text.mention(Person(id="eve", name="<!here>", email="e@x")) == "&lt;!here&gt;"
     assert text.mention(Person(id="eve", name="Eve", email="e@x", slack_id="U1> <!channel")) == "Eve"
+
+
+def test_times_that_a_flow_has_written_are_shown_in_the_reader_s_zone() -> None:
+    """A full time always; a bare one where the day is known, and then the nearest."""
+    whole = int(datetime(2026, 11, 20, 14, 9, tzinfo=UTC).timestamp())
+    assert f"<!date^{whole}^" in text.told("Ends 2026-11-20 14:09 UTC and asks.")
+    assert f"<!date^{whole}^{{time}}|" in text.told("Ends 14:09 UTC.", near=NOW)
+    midnight = datetime(2026, 11, 20, 23, 58, tzinfo=UTC)
+    after = int(datetime(2026, 11, 21, 0, 3, tzinfo=UTC).timestamp())
+    assert f"<!date^{after}^" in text.told("Running since 00:03:00 UTC.", near=midnight)
+    assert text.told("Since 14:09 UTC.") == "Since 14:09 UTC."
+    assert text.told("At 2026-99-99 14:09 UTC or 29:99 UTC.", near=NOW) == "At 2026-99-99 14:09 UTC or 29:99 UTC."
+
+
+@given(words=st.lists(st.sampled_from(["14:09 UTC", "2026-11-20 14:09 UTC", "29:99 UTC", "<!here>", "x"]), max_size=200))
+def test_turned_times_stay_within_bounds(words: list[str]) -> None:
+    """However many times stand in a text, it grows by 800 units at most and stays safe."""
+    shown = text.told(" ".join(words), 1_000, near=NOW)
+    assert text.size(shown) <= 1_800
+    assert "<!here" not in shown
