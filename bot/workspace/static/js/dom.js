@@ -100,10 +100,10 @@ export function keepingFocus(root, change) {
 }
 
 function byAction(root, key) {
-  const [, action, value] = key.split("\u0000");
+  const [, action, value] = key.split("\u001f");
   if (!action) return null;
-  const alike = [...root.querySelectorAll("[data-fk]")].filter((node) => node.dataset.fk.split("\u0000")[1] === action);
-  return alike.find((node) => node.dataset.fk.split("\u0000")[2] === value) ?? alike[0] ?? null;
+  const alike = [...root.querySelectorAll("[data-fk]")].filter((node) => node.dataset.fk.split("\u001f")[1] === action);
+  return alike.find((node) => node.dataset.fk.split("\u001f")[2] === value) ?? alike[0] ?? null;
 }
 
 function selectionOf(field) {

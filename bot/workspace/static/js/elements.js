@@ -19,7 +19,7 @@ export function element(el, surface, blockId, field = null) {
   if (hiddenFrom(el)) return fragment();
   const make = ELEMENTS[el.type];
   if (!make) return h("span", { class: "unknown" }, `This element is not shown here: ${el.type}`);
-  const focusKey = `${blockId}\u0000${el.action_id}\u0000${el.value ?? ""}`;
+  const focusKey = `${blockId}\u001f${el.action_id}\u001f${el.value ?? ""}`;
   const attrs = {
     id: field?.id, "aria-labelledby": field?.labelledby, "aria-describedby": field?.describedby,
     data: { fk: focusKey, blockId, actionId: el.action_id ?? "" },

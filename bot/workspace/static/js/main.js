@@ -19,13 +19,7 @@ const RETRY_MS = 1500;
 let stopListening = () => {};
 
 function whoAmI() {
-  const asked = new URLSearchParams(location.search).get("user");
-  if (asked) return asked;
-  try {
-    return sessionStorage.getItem("user") ?? localStorage.getItem("user") ?? "";
-  } catch {
-    return "";
-  }
+  return new URLSearchParams(location.search).get("user") ?? recall("user");
 }
 
 /** Be `id` in this window; the address says so, so that a reload and a second window can be different people. */
@@ -45,11 +39,7 @@ async function become(id) {
   const url = new URL(location.href);
   url.searchParams.set("user", me.id);
   history.replaceState(null, "", url);
-  try {
-    sessionStorage.setItem("user", me.id);
-  } catch {
-    // Without storage the address alone remembers.
-  }
+  remember("user", me.id);
   stopListening = listen(me.id, { onEvent: apply, onOpen: connected, onLost: lost });
 }
 
@@ -72,10 +62,38 @@ async function connected(first) {
   notify("net");
   try {
     if (!first) await catchUp();
-    const { view } = await get("/client/view", { user: state.me });
-    if (view) showView(view);
+    const { view, stack } = await get("/client/view", { user: state.me });
+    reopen(view, stack, first);
   } catch (error) {
     toast(error.message, { kind: "error" });
+  }
+}
+
+/** A modal survives a reload of the very window it was in, and a lost connection when it is still open at the server. */
+function reopen(view, stack, first) {
+  if (!first) state.views = state.views.filter((one) => stack.includes(one.id));
+  if (view && (state.views.length > 0 || recall("modal") === view.id)) showView(view);
+  notify("views");
+}
+
+function rememberModal() {
+  remember("modal", state.views.at(-1)?.id ?? "");
+}
+
+/** Small things that this window keeps over a reload. Without storage they are lost, no more. */
+function remember(name, value) {
+  try {
+    sessionStorage.setItem(name, value);
+  } catch {
+    // Storage can be forbidden.
+  }
+}
+
+function recall(name) {
+  try {
+    return sessionStorage.getItem(name) ?? "";
+  } catch {
+    return "";
   }
 }
 
@@ -192,6 +210,7 @@ async function start() {
   installViews();
   installSidebar({ becomeUser: becomeAgain });
   subscribe("channels", title);
+  subscribe("views", rememberModal);
   addEventListener("hashchange", routed);
   addEventListener("focus", markRead);
   await routed();

@@ -152,7 +152,7 @@ function reactions(message, spot, node) {
     const names = one.users.map((id) => (id === state.me ? "you" : lookup.name(lookup.user(id)))).join(", ");
     return h("button", {
       type: "button", class: `reaction${mine ? " mine" : ""}`, "aria-pressed": String(mine), title: `${names} reacted with :${one.name}:`,
-      "aria-label": `${one.name.replaceAll("_", " ")}, ${one.count}: ${names}`, data: { fk: `reaction\u0000${one.name}` },
+      "aria-label": `${one.name.replaceAll("_", " ")}, ${one.count}: ${names}`, data: { fk: `reaction\u001f${one.name}` },
       onclick: () => react(spot.channel, message, one.name),
     }, emoji(one.name), h("span", {}, one.count ?? one.users.length));
   });
@@ -164,7 +164,7 @@ function threadLine(message, spot) {
   if (!message.reply_count) return null;
   const faces = (message.reply_users ?? []).slice(0, 4).map((id) => avatar(lookup.user(id) ?? { id }, "tiny"));
   const count = `${message.reply_count} ${message.reply_count === 1 ? "reply" : "replies"}`;
-  return h("button", { type: "button", class: "thread-line", data: { fk: "thread\u0000open" }, onclick: () => spot.openThread?.(message) }, faces, h("span", { class: "thread-count" }, count), message.latest_reply ? h("span", { class: "muted" }, `last reply ${shortly(fromTs(message.latest_reply))}`) : null);
+  return h("button", { type: "button", class: "thread-line", data: { fk: "thread\u001fopen" }, onclick: () => spot.openThread?.(message) }, faces, h("span", { class: "thread-count" }, count), message.latest_reply ? h("span", { class: "muted" }, `last reply ${shortly(fromTs(message.latest_reply))}`) : null);
 }
 
 const keepsToolbar = (host, message) => {
@@ -175,7 +175,7 @@ const keepsToolbar = (host, message) => {
 
 function toolbar(message, spot, node) {
   if (message.ephemeral || isSystem(message)) return fragment();
-  const tool = (label, sign, run, kind) => h("button", { type: "button", class: `tool tool-${kind}`, "aria-label": label, title: label, "aria-haspopup": kind === "reply" || kind === "pin" ? null : "true", data: { fk: `tool\u0000${kind}` }, onclick: (event) => run(event.currentTarget) }, icon(sign));
+  const tool = (label, sign, run, kind) => h("button", { type: "button", class: `tool tool-${kind}`, "aria-label": label, title: label, "aria-haspopup": kind === "reply" || kind === "pin" ? null : "true", data: { fk: `tool\u001f${kind}` }, onclick: (event) => run(event.currentTarget) }, icon(sign));
   const current = () => spot.find?.(message.ts) ?? message;
   return h("div", { class: "toolbar", role: "toolbar", "aria-label": "Message" },
     tool("React", "smile", (anchor) => openReactionPicker(anchor, spot.channel, current()), "react"),

@@ -56,7 +56,7 @@ export function picker(spec) {
   }
 }
 
-const keys = (options) => options.map((one) => one.key).join("\u0000");
+const keys = (options) => options.map((one) => one.key).join("\u001f");
 
 function listbox({ field, box, spec, isChosen, choose }) {
   let active = 0;

@@ -25,7 +25,7 @@ function top() {
   const label = navigator.platform?.startsWith("Mac") ? "⌘K" : "Ctrl K";
   return h("div", { class: "side-top" },
     h("div", { class: "team" }, h("span", { class: "team-name" }, state.team?.name ?? "Workspace"), state.online ? null : h("span", { class: "offline", role: "status" }, "Reconnecting…")),
-    h("button", { type: "button", class: "jump", data: { fk: "side\u0000jump" }, onclick: openSwitcher }, icon("search"), h("span", {}, "Jump to…"), h("kbd", {}, label)));
+    h("button", { type: "button", class: "jump", data: { fk: "side\u001fjump" }, onclick: openSwitcher }, icon("search"), h("span", {}, "Jump to…"), h("kbd", {}, label)));
 }
 
 function middle() {
@@ -35,11 +35,11 @@ function middle() {
   const others = [...state.users.values()].filter((user) => !user.is_bot && !user.deleted && user.id !== state.me && !direct.some((one) => lookup.partner(one).id === user.id));
   return h("div", { class: "side-lists" },
     state.app ? [heading("Apps"), appItem()] : null,
-    heading("Channels", h("button", { type: "button", class: "icon-button", "aria-label": "New channel", title: "New channel", data: { fk: "side\u0000new" }, onclick: newChannel }, icon("plus"))),
+    heading("Channels", h("button", { type: "button", class: "icon-button", "aria-label": "New channel", title: "New channel", data: { fk: "side\u001fnew" }, onclick: newChannel }, icon("plus"))),
     mine.map((one) => item(one, icon(one.is_private ? "lock" : "hash"))),
     heading("Direct messages"),
     direct.map((one) => item(one, avatar(lookup.partner(one), "tiny"))),
-    others.map((user) => h("button", { type: "button", class: "nav-item quiet", data: { fk: `user\u0000${user.id}` }, onclick: () => openDm(user.id) }, avatar(user, "tiny"), h("span", { class: "nav-name" }, lookup.name(user)))));
+    others.map((user) => h("button", { type: "button", class: "nav-item quiet", data: { fk: `user\u001f${user.id}` }, onclick: () => openDm(user.id) }, avatar(user, "tiny"), h("span", { class: "nav-name" }, lookup.name(user)))));
 }
 
 const heading = (text, extra) => h("div", { class: "side-heading" }, h("h2", {}, text), extra ?? null);
@@ -59,7 +59,7 @@ function item(channel, sign) {
 function navItem({ href, key, here, sign, name, unread }) {
   const count = unread?.mentions ?? 0;
   const spoken = count ? `, ${count} for you` : unread ? `, ${unread.count} unread` : "";
-  return h("a", { class: `nav-item${unread ? " unread" : ""}`, href, "aria-current": here ? "page" : null, "aria-label": name + spoken, data: { fk: `nav\u0000${key}`, nav: key } },
+  return h("a", { class: `nav-item${unread ? " unread" : ""}`, href, "aria-current": here ? "page" : null, "aria-label": name + spoken, data: { fk: `nav\u001f${key}`, nav: key } },
     sign, h("span", { class: "nav-name" }, name), count ? h("span", { class: "count" }, count > 99 ? "99+" : count) : unread ? h("span", { class: "dot" }) : null);
 }
 
@@ -74,8 +74,8 @@ function bottom(becomeUser) {
     ...people.filter((user) => user.id !== state.me).map((user) => ({ label: lookup.name(user), icon: avatar(user, "tiny"), run: () => window.open(`${location.pathname}?user=${encodeURIComponent(user.id)}${location.hash}`, "_blank", "noopener") })),
   ]);
   return h("div", { class: "side-foot" },
-    h("button", { type: "button", class: "me", "aria-haspopup": "menu", "aria-expanded": "false", data: { fk: "side\u0000me" }, onclick: open }, avatar(me, "small"), h("span", { class: "me-name" }, h("small", {}, "You are"), lookup.name(me)), icon("down")),
-    h("button", { type: "button", class: "icon-button", "aria-label": `Colours: ${theme()}`, title: `Colours: ${theme()}`, data: { fk: "side\u0000theme" }, onclick: nextTheme }, icon("theme")));
+    h("button", { type: "button", class: "me", "aria-haspopup": "menu", "aria-expanded": "false", data: { fk: "side\u001fme" }, onclick: open }, avatar(me, "small"), h("span", { class: "me-name" }, h("small", {}, "You are"), lookup.name(me)), icon("down")),
+    h("button", { type: "button", class: "icon-button", "aria-label": `Colours: ${theme()}`, title: `Colours: ${theme()}`, data: { fk: "side\u001ftheme" }, onclick: nextTheme }, icon("theme")));
 }
 
 const theme = () => document.documentElement.dataset.theme ?? "as the system";

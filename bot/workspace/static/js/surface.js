@@ -5,7 +5,7 @@ import { Values } from "./values.js";
 
 const busy = new Set();
 
-export const busyKey = (surface, blockId, el) => [surface.id, blockId, el.action_id, el.value ?? ""].join("\u0000");
+export const busyKey = (surface, blockId, el) => [surface.id, blockId, el.action_id, el.value ?? ""].join("\u001f");
 
 /** States of the interface that a redraw must not lose: folded containers, sorted tables. */
 const remembered = new Map();
@@ -60,7 +60,7 @@ export class Surface {
   }
 
   remember(blockId, initial) {
-    const key = `${this.id}\u0000${blockId}`;
+    const key = `${this.id}\u001f${blockId}`;
     if (!remembered.has(key)) remembered.set(key, initial);
     return remembered.get(key);
   }

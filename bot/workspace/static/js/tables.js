@@ -40,11 +40,11 @@ export function dataTable(block, surface) {
   const tbody = h("tbody");
   const headers = head.map((cell, n) => {
     const node = h("th", { scope: "col", class: body.some((row) => isNumber(row[n])) ? "align-right" : "" },
-      h("button", { type: "button", class: "sort", data: { fk: `${block.block_id}\u0000sort${n}` }, onclick: () => sortBy(n) }, cellNode(cell, surface, block.block_id), icon("sort")));
+      h("button", { type: "button", class: "sort", data: { fk: `${block.block_id}\u001fsort${n}` }, onclick: () => sortBy(n) }, cellNode(cell, surface, block.block_id), icon("sort")));
     return node;
   });
   const pager = h("div", { class: "pager" });
-  const filter = rows.length > size ? h("input", { class: "input table-filter", type: "search", placeholder: "Filter", "aria-label": `Filter ${block.caption}`, value: state.query, data: { fk: `${block.block_id}\u0000filter` } }) : null;
+  const filter = rows.length > size ? h("input", { class: "input table-filter", type: "search", placeholder: "Filter", "aria-label": `Filter ${block.caption}`, value: state.query, data: { fk: `${block.block_id}\u001ffilter` } }) : null;
   filter?.addEventListener("input", () => {
     Object.assign(state, { query: filter.value, page: 0 });
     draw();
@@ -69,7 +69,7 @@ export function dataTable(block, surface) {
 
   function step(label, sign, by, pages = Infinity) {
     const to = state.page + by;
-    return h("button", { type: "button", class: "icon-button", "aria-label": label, disabled: to < 0 || to >= pages, data: { fk: `${block.block_id}\u0000${sign}` }, onclick: () => {
+    return h("button", { type: "button", class: "icon-button", "aria-label": label, disabled: to < 0 || to >= pages, data: { fk: `${block.block_id}\u001f${sign}` }, onclick: () => {
       state.page = to;
       draw();
       pager.querySelector(`[aria-label="${label}"]:not(:disabled)`)?.focus();

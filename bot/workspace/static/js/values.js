@@ -47,7 +47,7 @@ export class Values {
     for (const [blockId, el] of elementsOf(blocks)) {
       const spec = STATEFUL[el.type];
       if (!spec) continue;
-      const key = `${blockId}\u0000${el.action_id}`;
+      const key = `${blockId}\u001f${el.action_id}`;
       const old = this.#entries.get(key);
       next.set(key, old?.type === el.type ? old : { blockId, actionId: el.action_id, type: el.type, field: spec[0], value: spec[1](el, here) });
     }
@@ -55,12 +55,12 @@ export class Values {
   }
 
   get(blockId, el) {
-    return this.#entries.get(`${blockId}\u0000${el.action_id}`)?.value ?? null;
+    return this.#entries.get(`${blockId}\u001f${el.action_id}`)?.value ?? null;
   }
 
   set(blockId, el, value) {
     const [field] = STATEFUL[el.type];
-    this.#entries.set(`${blockId}\u0000${el.action_id}`, { blockId, actionId: el.action_id, type: el.type, field, value });
+    this.#entries.set(`${blockId}\u001f${el.action_id}`, { blockId, actionId: el.action_id, type: el.type, field, value });
   }
 
   /** {block_id: {action_id: {type, value | selected_option | …}}} */

@@ -68,9 +68,9 @@ function partsOf(view) {
 
 function buttons(view, parts) {
   const busy = parts.form.getAttribute("aria-busy") === "true";
-  const close = h("button", { type: "button", class: "button", data: { fk: "view\u0000close" }, onclick: () => leave() }, view.close ? textObject(view.close) : view.submit ? "Cancel" : "Close");
+  const close = h("button", { type: "button", class: "button", data: { fk: "view\u001fclose" }, onclick: () => leave() }, view.close ? textObject(view.close) : view.submit ? "Cancel" : "Close");
   if (!view.submit) return [close];
-  const submitButton = h("button", { type: "submit", class: "button primary", data: { fk: "view\u0000submit" }, "aria-busy": String(busy) }, h("span", { class: "button-text" }, textObject(view.submit)));
+  const submitButton = h("button", { type: "submit", class: "button primary", data: { fk: "view\u001fsubmit" }, "aria-busy": String(busy) }, h("span", { class: "button-text" }, textObject(view.submit)));
   if (view.submit_disabled) submitButton.disabled = true;
   return [close, submitButton];
 }
