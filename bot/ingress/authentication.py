@@ -55,9 +55,10 @@ def verify_bearer(headers: Mapping[str, str], secrets: Sequence[SecretStr]) -> N
         Unverified: 401.
     """
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    token = token.strip(" \t")
+    if scheme.lower() != "bearer" or not token:
         raise Unverified("send the header Authorization: Bearer <token>", status=401, challenge="Bearer")
-    if not _any_equal(token.strip(), secrets):
+    if not _any_equal(_bytes(token), secrets):
         raise Unverified("this token is not known here", status=401, challenge='Bearer error="invalid_token"')
 
 
@@ -72,11 +73,11 @@ def verify_basic(headers: Mapping[str, str], user: str, secrets: Sequence[Secret
     if scheme.lower() != "basic":
         raise Unverified("send user and password by basic authentication", status=401, challenge=challenge)
     try:
-        sent_user, _, sent = base64.b64decode(code.strip(), validate=True).decode().partition(":")
+        sent_user, _, sent = base64.b64decode(_bytes(code.strip()), validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise Unverified("the user and password cannot be read", status=401, challenge=challenge) from None
     right_user = hmac.compare_digest(sent_user.encode(), user.encode())
-    if not (_any_equal(sent, secrets) and right_user):
+    if not (_any_equal(sent.encode(), secrets) and right_user):
         raise Unverified("this user and password are not known here", status=401, challenge=challenge)
 
 
@@ -119,6 +120,10 @@ def _stamp(headers: Mapping[str, str], form: SignatureForm, now: datetime) -> by
     return text.encode() + b"."
 
 
-def _any_equal(sent: str, secrets: Sequence[SecretStr]) -> bool:
-    code = sent.encode(errors="surrogateescape")
-    return sum(hmac.compare_digest(code, secret.get_secret_value().encode()) for secret in secrets) > 0
+def _bytes(header: str) -> bytes:
+    """What travelled: servers decode headers as Latin-1."""
+    return header.encode("latin-1", errors="replace")
+
+
+def _any_equal(sent: bytes, secrets: Sequence[SecretStr]) -> bool:
+    return sum(hmac.compare_digest(sent, secret.get_secret_value().encode()) for secret in secrets) > 0
