@@ -3,6 +3,7 @@
 import operator
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, model_serializer, model_validator
@@ -89,7 +90,8 @@ class Threshold(Value):
         return str(self)
 
     def __str__(self) -> str:
-        return f"{self.operator} {self.limit:g}"
+        digits = format(Decimal(repr(self.limit)), "f").removesuffix(".0")  # as it was written, and never as 1e+06
+        return f"{self.operator} {digits}"
 
     def holds(self, value: float) -> bool:
         """Whether `value` satisfies the comparison."""

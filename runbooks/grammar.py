@@ -39,7 +39,7 @@ _WORDS: dict[type[nodes.Node], str] = {
     nodes.Tuple: "tuples",
     nodes.Dict: "dictionaries",
 }
-_SINGLE = re.compile(r"\s*\{\{[-+]?(.*?)[-+]?\}\}\s*", re.DOTALL)
+_SINGLE = re.compile(r"\{\{[-+]?(.*?)[-+]?\}\}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
