@@ -210,7 +210,11 @@ class Client:
         return {"ok": True}
 
     async def admin(self, user: str, body: Json, base_url: str) -> Json:
-        """Switch the limits (``harsh``, or ``rates``: slack, harsh, off), or make the app reconnect (``disconnect``)."""
+        """What testers switch.
+
+        ``harsh`` or ``rates`` (slack, harsh, off) set the limits; ``disconnect`` (warning, refresh_requested,
+        link_disabled, drop) makes the app reconnect; ``chaos`` makes the Web API fail.
+        """
         del user, base_url
         rates = body.get("rates") or ("harsh" if body.get("harsh") else "slack" if "harsh" in body else None)
         if rates is not None:

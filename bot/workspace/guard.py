@@ -42,5 +42,5 @@ class Guard:
 
 
 def _opens(headers: Headers) -> bool:
-    """Following a link into the workspace is welcome; it changes nothing."""
-    return headers.get("sec-fetch-mode") == "navigate"
+    """Following a link into the workspace is welcome (it changes nothing); being framed by a foreign page is not."""
+    return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"

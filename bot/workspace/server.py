@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -19,6 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bot.workspace import answering, bodies
 from bot.workspace import manifest as manifests
+from bot.workspace.chaos import Chaos
 from bot.workspace.client import POSTS, Client
 from bot.workspace.delivery import Carrier, Postman
 from bot.workspace.guard import Guard
@@ -76,7 +78,8 @@ def create_app(
             await http.close()
         ws.db.close()
 
-    app = Starlette(routes=server.routes(), lifespan=lifespan, middleware=[Middleware(Guard, hosts=hosts)])
+    own = [urlsplit(public_url).hostname or ""] if public_url else []
+    app = Starlette(routes=server.routes(), lifespan=lifespan, middleware=[Middleware(Guard, hosts=[*hosts, *own])])
     app.state.workspace = ws
     return app
 
@@ -88,6 +91,7 @@ class Server:
         self._ws = ws
         self._sockets = sockets
         self._public_url = public_url
+        self._chaos = Chaos()
         interactions = Interactions(ws=ws, carrier=carrier)
         self._client = Client(ws=ws, interactions=interactions, admin=self._administer)
 
@@ -121,7 +125,19 @@ class Server:
         return JSONResponse({"ok": True, "connections": self._sockets.count, "waiting": self._ws.outbox.waiting()})
 
     async def api(self, request: Request) -> Response:
-        """One Web API method."""
+        """One Web API method, unless a spell of chaos strikes it."""
+        spell = self._chaos.strikes(request.path_params["method"])
+        mode = spell.mode if spell is not None else "none"
+        if spell is not None and mode == "slow":
+            await asyncio.sleep(spell.seconds)
+        if mode == "error_500":
+            return PlainTextResponse("internal error", status_code=500)
+        if mode == "ratelimited":
+            return self._refused(RateLimited(1))
+        answer = await self._call(request)
+        return PlainTextResponse("internal error", status_code=500) if mode == "succeed_but_500" else answer
+
+    async def _call(self, request: Request) -> Response:
         try:
             args = await bodies.arguments(request)
             token = bodies.bearer(request) or args.pop("token", None)
@@ -240,10 +256,13 @@ class Server:
             "rates": rates,
             "connections": self._sockets.count,
             "waiting_events": self._ws.outbox.waiting(),
+            "chaos": {"mode": self._chaos.spell.mode, "count": self._chaos.spell.count},
             "counters": dict(sorted(self._ws.counters.items())),
         }
 
     async def _administer(self, body: Json) -> Json:
+        if isinstance(body.get("chaos"), dict):
+            self._chaos.cast(body["chaos"])
         reason = body.get("disconnect")
         if reason == "drop":
             await self._sockets.close()

@@ -34,6 +34,7 @@ class Running:
     """One run of ``python -m bot.workspace``."""
 
     def __init__(self, data: Path, *args: str) -> None:
+        self.data = data
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "bot.workspace", "--port", str(self.port), "--data", str(data), *args]
@@ -70,11 +71,18 @@ class Running:
         return code
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    run = Running(tmp_path / "data")
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    run = Running(tmp_path_factory.mktemp("harbor"))
     yield run
     run.end()
+
+
+@pytest.fixture
+def running(process: Running) -> Iterator[Running]:
+    """The shared process, as calm as at its start."""
+    yield process
+    process.http.post("/client/admin", json={"rates": "slack", "chaos": {"mode": "none"}})
 
 
 def test_everything_survives_a_kill(tmp_path: Path) -> None:
@@ -115,14 +123,22 @@ def test_everything_survives_a_kill(tmp_path: Path) -> None:
         second.end()
 
 
-def test_the_secrets_are_for_the_owner_only(running: Running, tmp_path: Path) -> None:
+def test_the_secrets_are_for_the_owner_only(running: Running) -> None:
     """app.json has mode 0600 and names what the app needs."""
-    mode = stat.S_IMODE((tmp_path / "data" / "app.json").stat().st_mode)
+    mode = stat.S_IMODE((running.data / "app.json").stat().st_mode)
     assert mode == 0o600
     assert {"bot_token", "app_token", "signing_secret", "bot_user_id", "team_id", "app_id"} <= set(running.secrets)
 
 
-@pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"origin": "http://evil.example"}, {"origin": "null"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "evil.example"},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
+    ],
+)
 def test_other_web_pages_cannot_act(running: Running, headers: dict[str, str]) -> None:
     """A foreign Host (DNS rebinding) or Origin is refused for reading and writing."""
     for answer in (
@@ -176,6 +192,25 @@ def test_too_many_calls_are_429_with_retry_after(running: Running) -> None:
     assert (answers[1].headers["retry-after"], answers[1].json()["error"]) == ("1", "ratelimited")
 
 
+@pytest.mark.parametrize(("mode", "status", "posted"), [("error_500", 500, 0), ("succeed_but_500", 500, 1), ("ratelimited", 429, 0)])
+def test_the_api_fails_as_told_and_as_often_as_told(running: Running, mode: str, status: int, posted: int) -> None:
+    """A spell hits the named method only, the given number of times, before or after the work is done."""
+
+    def shown() -> int:
+        query = {"user": ANA, "channel": INCIDENTS}
+        return len(running.http.get("/client/messages", params=query).json()["messages"])
+
+    before = shown()
+    spell = {"mode": mode, "count": 1, "method": "chat.postMessage"}
+    assert running.http.post("/client/admin", json={"chaos": spell}).json()["chaos"] == {"mode": mode, "count": 1}
+    auth = {"authorization": f"Bearer {running.secrets['bot_token']}"}
+    assert running.http.post("/api/auth.test", headers=auth).status_code == 200
+    about = {"channel": INCIDENTS, "text": "x"}
+    assert running.http.post("/api/chat.postMessage", json=about, headers=auth).status_code == status
+    assert shown() == before + posted
+    assert running.http.post("/api/chat.postMessage", json=about, headers=auth).json()["ok"] is True
+
+
 def test_a_ticket_opens_one_connection_and_ten_are_the_most(running: Running) -> None:
     """A used or invented ticket is refused; the eleventh connection is told too_many_websockets."""
     with contextlib.ExitStack() as stack:
@@ -191,18 +226,21 @@ def test_a_ticket_opens_one_connection_and_ten_are_the_most(running: Running) ->
 
 
 def test_one_of_several_connections_gets_each_payload(running: Running) -> None:
-    """Two connections share the events; each event comes once."""
+    """With two connections each event comes to one of them, once."""
     with running.sockets() as one, running.sockets() as two:
         for app in (one, two):
             assert json.loads(app.recv(5))["type"] == "hello"
         for number in range(4):
-            running.does("message", channel=INCIDENTS, text=str(number))
-        heard = []
-        for app in (one, two, one, two):
-            envelope = json.loads(app.recv(5))
-            app.send(json.dumps({"envelope_id": envelope["envelope_id"]}))
-            heard.append(envelope["payload"]["event"]["text"])
-    assert sorted(heard) == ["0", "1", "2", "3"]
+            running.does("message", channel=INCIDENTS, text=f"shared {number}")
+        heard = {one: [], two: []}
+        deadline = time.monotonic() + 8
+        while sum(map(len, heard.values())) < 4 and time.monotonic() < deadline:
+            for app, texts in heard.items():
+                with contextlib.suppress(TimeoutError):
+                    envelope = json.loads(app.recv(0.1))
+                    app.send(json.dumps({"envelope_id": envelope["envelope_id"]}))
+                    texts += [text for text in [envelope["payload"]["event"].get("text", "")] if text.startswith("shared")]
+    assert sorted(heard[one] + heard[two]) == [f"shared {number}" for number in range(4)]
 
 
 def test_a_permalink_leads_to_the_message(running: Running) -> None:
