@@ -31,7 +31,7 @@ _TOKEN = re.compile(
     r"""|(?P<matcher>(?:=~|!~|!=|(?<![=<>!])=(?!=))\s*)?\$(?P<name>[A-Za-z_][A-Za-z0-9_]*)""",
     re.DOTALL,
 )
-_NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,15})?")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _REGEX = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
 
