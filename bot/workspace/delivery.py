@@ -71,17 +71,19 @@ class Postman:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start_due(self) -> None:
-        for parcel in self._ws.outbox.due(self._ws.clock(), limit=_AT_ONCE * 2):
-            if parcel.seq not in self._under_way and len(self._under_way) < _AT_ONCE:
-                self._under_way.add(parcel.seq)
+        for seq in self._ws.outbox.due(self._ws.clock(), limit=_AT_ONCE * 2):
+            parcel = self._ws.outbox.parcel(seq) if seq not in self._under_way and len(self._under_way) < _AT_ONCE else None
+            if parcel is not None:
+                self._under_way.add(seq)
                 task = asyncio.create_task(self._deliver(parcel))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
     async def _pause(self) -> None:
         """Until something is queued or settled, or a retry falls due (looked for each half second: clocks can be moved)."""
+        idle = self._ws.outbox.next_due() is None
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ws.outbox_changed.wait(), timeout=0.5 if self._ws.outbox.waiting() else None)
+            await asyncio.wait_for(self._ws.outbox_changed.wait(), timeout=None if idle else 0.5)
 
     async def _deliver(self, parcel: Parcel) -> None:
         try:

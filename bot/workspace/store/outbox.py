@@ -29,10 +29,14 @@ class OutboxTable:
         """Queue an event."""
         self._db.run("INSERT INTO outbox (attempt, due, reason, body) VALUES (0, ?, '', ?)", due, pack(body))
 
-    def due(self, now: float, *, limit: int) -> list[Parcel]:
-        """Events whose time has come, oldest first."""
-        rows = self._db.rows("SELECT seq, attempt, due, reason, body FROM outbox WHERE due <= ? ORDER BY seq LIMIT ?", now, limit)
-        return [Parcel(seq=r[0], attempt=r[1], due=r[2], reason=r[3], body=unpack(r[4])) for r in rows]
+    def due(self, now: float, *, limit: int) -> list[int]:
+        """The numbers of events whose time has come, oldest first."""
+        return [row[0] for row in self._db.rows("SELECT seq FROM outbox WHERE due <= ? ORDER BY seq LIMIT ?", now, limit)]
+
+    def parcel(self, seq: int) -> Parcel | None:
+        """The event of that number, or None when it is settled."""
+        row = self._db.row("SELECT seq, attempt, due, reason, body FROM outbox WHERE seq = ?", seq)
+        return Parcel(seq=row[0], attempt=row[1], due=row[2], reason=row[3], body=unpack(row[4])) if row else None
 
     def next_due(self) -> float | None:
         """When the earliest event is due (epoch seconds), or None when there is none."""

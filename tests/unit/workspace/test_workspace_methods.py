@@ -36,7 +36,7 @@ def private_room(ws: Workspace, *members: str) -> str:
 
 
 def events(ws: Workspace) -> list[dict[str, Any]]:
-    return [parcel.body["event"] for parcel in ws.outbox.due(ws.clock() + 1, limit=1000)]
+    return [ws.outbox.parcel(seq).body["event"] for seq in ws.outbox.due(ws.clock() + 1, limit=1000)]
 
 
 @pytest.mark.parametrize(
