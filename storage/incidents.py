@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal_column, select
 
 from runbooks.incident import Incident, IncidentStatus
 from runbooks.severity import Severity
@@ -33,7 +33,7 @@ def _columns(incident: Incident) -> dict[str, Any]:
 
 
 _shelf = Shelf(table=table, model=Incident, noun="incident", columns=_columns)
-_is_open = table.c.status != IncidentStatus.RESOLVED.value
+_is_open = table.c.status != literal_column("'resolved'")  # written out, so that prepared plans can use the partial index
 
 
 def add(tx: Tx, incident: Incident, *, next_at: datetime | None = None) -> Incident:

@@ -92,7 +92,6 @@ class Context:
     drill_runner: Callable[[str], Runner]
     open_world: Callable[[str, Mapping[str, object]], None]
     close_world: Callable[[str], None]
-    answer_upstream: Callable[[Mapping[str, str], str, str], bool]
     wake: Callable[[], None]
     degraded: Callable[[], tuple[str, ...]]
 

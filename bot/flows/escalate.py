@@ -10,13 +10,14 @@ from runbooks.incident import Incident
 from runbooks.operation import Call, OutcomeStatus
 from runbooks.run import RunState
 from runbooks.runbook import Runbook
-from runbooks.severity import IncidentClass
+from runbooks.severity import IncidentClass, Severity
 from runbooks.timeline import EntryKind
 from storage import incidents, ledger, measurements, runs, seen, tasks
 from storage.database import Tx
 from storage.tasks import NewTask, Task
 
 PAGE_TIMEOUT = 10.0
+_PAGE_SEVERITY = {Severity.SEV1: "critical", Severity.SEV2: "error", Severity.SEV3: "warning", Severity.SEV4: "info"}
 
 
 def sweep(ctx: Context) -> int:
@@ -88,15 +89,13 @@ def page(ctx: Context, task: Task) -> Settlement:
         )
     call = Call(
         operation="page.send",
-        target=target,
         environment=incident.environment,
         arguments={
-            "target": target,
-            "incident": incident_id,
-            "summary": f"{incident.severity.value} {incident.ref}: {incident.title}",
-            "reason": reason,
-            "people": [person.id for person in people],
-            "url": ctx.page_url(f"/incidents/{incident_id}"),
+            "to": target,
+            "summary": f"{incident.severity.value} {incident.ref}: {incident.title}. {reason[:1].upper()}{reason[1:]}.",
+            "source": incident.ref,
+            "severity": _PAGE_SEVERITY[incident.severity],
+            "link": ctx.page_url(f"/incidents/{incident_id}"),
         },
     )
     outcome = ctx.runner.page(call, key=str(task.args["key"]), timeout=PAGE_TIMEOUT)

@@ -128,9 +128,9 @@ class _Folding:
 
     def _fire(self, alert: Alert, row: AlertRow | None) -> AlertRow:
         if row is None:
-            item = self._home_for(alert)
-            self._join(item, alert, new=True)
-            return sightings.first(alert, now=self.now, incident_id=item.now.id)
+            home = self._home_for(alert)
+            self._join(home, alert, new=True)
+            return sightings.first(alert, now=self.now, incident_id=home.now.id)
         if row.status is AlertStatus.RESOLVED and row.ends_at and alert.starts_at < row.ends_at and alert.starts_at <= row.starts_at:
             return sightings.again(row, alert, now=self.now)  # its resolve came first: known, counted, over
         item = self._open(row.incident_id)

@@ -1,6 +1,6 @@
 """Drills: due each quarter, started by a person, the real path with a simulated world of their own, graded (mission H, path C)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bot.flows import receive
@@ -65,6 +65,7 @@ def sweep(ctx: Context) -> int:
 
     def work(tx: Tx) -> int:
         now = ctx.now()
+        _stop_for_real(tx, ctx, now=now)
         due = drills.due(tx, now, limit=50)
         for drill in due:
             _due(tx, ctx, drill, now=now)
@@ -123,7 +124,7 @@ def start(tx: Tx, ctx: Context, drill: Drill, *, by: Actor, now: datetime) -> Dr
         return drill
     if drill.state not in {DrillState.PLANNED, DrillState.ASKED}:
         raise TransitionRefused(f"This drill is {drill.state.value}; plan another one with /muster drill {drill.runbook}.")
-    real = [item for item in incidents.open_ones(tx) if not item.is_drill and item.severity.rank <= 2]
+    real = [item for item in incidents.open_ones(tx, drills=False) if item.severity.rank <= 2]
     if real:
         raise TransitionRefused(f"{real[0].ref} is a real {real[0].severity.value} and comes first. Start the drill when it is over.")
     runbook = ctx.shelf.runbook(drill.runbook)
@@ -303,10 +304,10 @@ def move(tx: Tx, ctx: Context, drill: Drill, *, to: datetime, by: Actor, now: da
     return moved
 
 
-def ended_by_real(tx: Tx, ctx: Context, opened: Mapping[int, Incident], *, now: datetime) -> None:
-    """A real SEV1 or SEV2 ends every running drill: the same people are needed (mission H2)."""
-    worst = min((item for item in opened.values() if not item.is_drill), key=lambda item: item.severity.rank, default=None)
-    if worst is None or worst.severity.rank > 2:
-        return
-    for drill in drills.in_states(tx, [DrillState.RUNNING]):
-        abort(tx, ctx, drill, by=MUSTER, now=now, reason=f"{worst.ref} is real and comes first.")
+def _stop_for_real(tx: Tx, ctx: Context, *, now: datetime) -> None:
+    """A real SEV1 or SEV2 that opens meanwhile ends every running drill: the same people are needed (mission H2)."""
+    running = drills.in_states(tx, [DrillState.RUNNING])
+    real = [item for item in incidents.open_ones(tx, drills=False) if item.severity.rank <= 2] if running else []
+    for drill in running:
+        if real and drill.started_at and real[-1].opened_at >= drill.started_at:
+            abort(tx, ctx, drill, by=MUSTER, now=now, reason=f"{real[-1].ref} is real and comes first.")

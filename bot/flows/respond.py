@@ -7,9 +7,9 @@ from bot.flows.context import Context
 from bot.flows.drawing import card
 from bot.flows.records import entry, save, say
 from bot.ports import Location
-from bot.settlement import Settled, Settlement
+from bot.settlement import Buried, Postponed, Settled, Settlement
 from runbooks.incident import Incident
-from runbooks.operation import Measurement
+from runbooks.operation import Call, Measurement, OutcomeStatus
 from runbooks.people import Actor, Role
 from runbooks.runbook import Diagnostic
 from runbooks.screens import IncidentCard
@@ -142,13 +142,26 @@ def set_severity(tx: Tx, incident: Incident, *, severity: Severity, by: Actor, n
     return save(tx, before=incident, after=after, entries=[said], now=now, tasks_too=[note])
 
 
+_UPSTREAM = {"acknowledge": "incident.acknowledge", "resolve": "incident.resolve"}
+UPSTREAM_TIMEOUT = 10.0
+
+
 def answer_upstream(ctx: Context, task: Task) -> Settlement:
     """Tell PagerDuty that its incident is acknowledged or resolved. Setting a state twice is harmless."""
-    incident_id, what, by = int(task.args["incident"]), str(task.args["what"]), str(task.args["by"])
-    known = ctx.read(lambda tx: [row.upstream for row in alerts.of_incident(tx, incident_id) if row.upstream])
-    person = ctx.directory.person(by)
-    answered = [ctx.answer_upstream(item, what, person.email if person else by) for item in known]
-    return Settled(result={"answered": sum(answered)})
+    incident_id, operation = int(task.args["incident"]), _UPSTREAM[str(task.args["what"])]
+    if operation not in ctx.runner.registry.operations:
+        return Settled(result={"skipped": "nobody upstream to answer"})
+    person = ctx.directory.person(str(task.args["by"]))
+    rows = ctx.read(lambda tx: alerts.of_incident(tx, incident_id))
+    for upstream in sorted({row.upstream["pagerduty"] for row in rows if row.upstream.get("pagerduty")}):
+        arguments = {"incident": upstream, "by": person.email if person else ""}
+        call = Call(operation=operation, arguments=arguments)
+        outcome = ctx.runner.page(call, key=f"{task.key}:{upstream}", timeout=UPSTREAM_TIMEOUT)
+        if outcome.status is OutcomeStatus.UNKNOWN or outcome.retry_after is not None:
+            return Postponed(seconds=outcome.retry_after or 5.0, certain=False, error=outcome.reason)
+        if outcome.status is OutcomeStatus.REFUSED:
+            return Buried(error=outcome.reason)
+    return Settled()
 
 
 def remeasure(ctx: Context) -> int:

@@ -1,0 +1,321 @@
+"""The composition root: builds each object once, starts, stops. The only place that knows everybody."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import timedelta
+
+import structlog
+from prometheus_client import CollectorRegistry
+from slack_sdk import WebClient
+
+from actions import kinds
+from actions.contract import Backend
+from actions.registry import Registry
+from actions.runner import Runner
+from actions.simulation.faults import FAULTS
+from bot.clock import DatabaseClock
+from bot.configuration import Configuration
+from bot.engine.assembly import Engine
+from bot.engine.scheduler import Spec, declare, fire_due
+from bot.flows import act, dialogs, escalate, execute, home, mitigate, receive, rehearse, respond, review, speak, trouble, undo
+from bot.flows.context import Context, Policy, Shelf
+from bot.flows.front import Desk
+from bot.flows.rights import pause
+from bot.ingress.measures import IntakeCounters
+from bot.killing import arm
+from bot.metrics import Metrics
+from bot.oncall import OnCallFile, PagerDutyOnCall
+from bot.paging import SlackPager
+from bot.ports import Messenger, OnCall
+from bot.secret import Secrets
+from bot.settings import Settings
+from bot.settlement import Handler, Settlement
+from bot.slack import app as slack_app
+from bot.slack.messenger import SlackMessenger, client
+from bot.slack.socketmode import SocketDoor
+from bot.worlds import Worlds
+from runbooks.loading import Library, load_folder
+from runbooks.people import Actor
+from storage import inbox, incidents, migrations, runbook_versions, seen, switches, tasks
+from storage.database import Database, Tx
+from storage.errors import StorageError
+from storage.tasks import Task
+
+log = structlog.get_logger(__name__)
+
+KEPT = timedelta(days=30)
+"""How long done tasks, folded deliveries and seen event ids are kept."""
+
+QUARTERLY = Spec(kind="plan_drills", fields={"month": "1,4,7,10", "day": "1", "hour": "0", "minute": "0"}, zone="UTC")
+"""The first minute of each quarter plans that quarter's drills; each then falls on its runbook's own day."""
+
+
+def load_library(settings: Settings) -> Library:
+    """The runbooks that this environment names, checked against everything that is installed."""
+    faults = {kind: {one.name for one in fault.parameters} for kind, fault in FAULTS.items()}
+    return load_folder(settings.runbooks, catalogue=kinds.declared(), faults=faults)
+
+
+class Muster:
+    """One process of Muster. Built whole, then started; building it opens the database and calls nobody else."""
+
+    def __init__(self, *, settings: Settings, configuration: Configuration, secrets: Secrets, library: Library) -> None:
+        arm(settings.kill_point)
+        self.settings, self.configuration, self.library, self.secrets = settings, configuration, library, secrets
+        self._closing = ExitStack()
+        self.database = Database(url=settings.database_url)
+        self._closing.callback(self.database.close)
+        migrations.ready(self.database)
+        self.clock = DatabaseClock(database=self.database)
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry)
+        self.intake_counters = IntakeCounters(self.registry)
+        self._trouble: tuple[str, ...] = ()
+        self._slack_pool = ThreadPoolExecutor(16, thread_name_prefix="slack")
+        self.web_client = client(
+            bot_token=settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else "xoxb-not-set",
+            api_url=settings.slack_api_url,
+        )
+        self.messenger: Messenger = SlackMessenger(client=self.web_client)
+        self.on_call = self._on_call()
+        self.worlds = Worlds(
+            url=settings.simulation_url,
+            folder=self.database.file.parent if self.database.dialect == "sqlite" else None,
+            now=self.clock.now,
+        )
+        self._closing.callback(self.worlds.stop)
+        self.context = self._context()
+        self.desk = Desk(self.context)
+        self.engine = self._engine()
+        self.slack = self._slack(self.web_client)
+        self.socket = self._socket()
+
+    def start(self) -> None:
+        """Take the lock on an embedded database, keep the runbooks' versions, plan the calendar, and begin.
+
+        Raises:
+            LockedByAnother: another server uses this database file.
+        """
+        self._closing.enter_context(self.database.serve_lock())
+        self.database.write(self._prepare, name="prepare")
+        self.engine.start()
+        if self.socket:
+            self.socket.start()
+        log.info("muster.started", database=self.database.dialect, runbooks=len(self.library.all), slack=bool(self.slack))
+
+    def stop(self) -> None:
+        """Take nothing more on, let what runs finish, and close."""
+        if self.socket:
+            self.socket.stop()
+        self.engine.stop()
+        self._slack_pool.shutdown(wait=False, cancel_futures=True)
+        self._closing.close()
+        log.info("muster.stopped")
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What is not working at present, in sentences."""
+        return self._trouble
+
+    def _wake(self) -> None:
+        self.engine.wake()
+
+    def _prepare(self, tx: Tx) -> None:
+        now = self.clock.now()
+        for runbook in self.library.all:
+            runbook_versions.keep(tx, runbook, seen_at=now)
+        declare(tx, "drills", QUARTERLY.model_copy(update={"zone": self.context.policy.time_zone}), now=now)
+        rehearse.plan_now(tx, self.context, now=now)
+
+    def _on_call(self) -> OnCall:
+        plan = self.configuration.file.on_call
+        directory = self.configuration.directory
+        file = OnCallFile(plan=plan, directory=directory, time_zone=self.configuration.file.time_zone)
+        if self.settings.pagerduty_api_token is None:
+            return file
+        return PagerDutyOnCall.of(
+            plan, file=file, directory=directory, token=self.settings.pagerduty_api_token, base_url=self.settings.pagerduty_api_url
+        )
+
+    def _context(self) -> Context:
+        file = self.configuration.file
+        policy = Policy(
+            default_channel=file.channels.incidents,
+            public_url=self.settings.public_url,
+            review_days=self.configuration.review_days,
+            holidays=self.configuration.holidays,
+            time_zone=self.configuration.drill_zone,
+            drill_hour=file.drills.at.hour,
+        )
+        return Context(
+            database=self.database,
+            clock=self.clock,
+            messenger=self.messenger,
+            on_call=self.on_call,
+            shelf=Shelf(self.library),
+            directory=self.configuration.directory,
+            services=self.configuration.services,
+            policy=policy,
+            runner=Runner(registry=Registry(self._backends()), now=self.clock.now),
+            drill_runner=self.worlds.runner,
+            open_world=self.worlds.open,
+            close_world=self.worlds.close,
+            wake=self._wake,
+            degraded=lambda: self.degraded,
+        )
+
+    def _backends(self) -> list[Backend]:
+        """The configured backends; in the demo the simulated service; and paging, by PagerDuty where it is configured, else by Slack."""
+        found: list[Backend] = []
+        for name, entry in self.configuration.file.backends.items():
+            reveal = {key: _revealed(self.secrets.bind(ref).reveal) for key, ref in entry.secrets.items()}
+            found.append(kinds.build(entry.kind, entry.options, secrets=reveal, name=name))
+        served = {operation.name for backend in found for operation in backend.operations}
+        if self.settings.simulation_url and "cluster.scale" not in served:
+            url = self.settings.simulation_url
+            allow = {"inside": [url.split("://", 1)[1]], "base": url}
+            found.append(kinds.build("simulation", {"url": url}, secrets={}))
+            found.append(kinds.build("metrics", {"url": url}, secrets={}))
+            found.append(kinds.build("http", allow, secrets={}))
+        if "manual" not in served:
+            found.append(kinds.build("manual", {}, secrets={}))
+        if "page.send" not in served:
+            found.append(
+                SlackPager(
+                    messenger=self.messenger,
+                    on_call=self.on_call,
+                    clock=self.clock,
+                    database=self.database,
+                    public_url=self.settings.public_url,
+                )
+            )
+        return found
+
+    def _engine(self) -> Engine:
+        flows: Mapping[str, Callable[[Context, Task], Settlement]] = {
+            "card": respond.draw_card,
+            "say": speak.say,
+            "redraw": speak.redraw,
+            "redraw_known": speak.redraw,
+            "diagnose": respond.diagnose,
+            "plan": act.plan,
+            "dialog": dialogs.show_plan,
+            "execute": execute.execute,
+            "measure": execute.watch,
+            "look": execute.look,
+            "undo": undo.undo,
+            "page": escalate.page,
+            "upstream": respond.answer_upstream,
+            "home": home.publish,
+            "plan_drills": rehearse.plan_quarter,
+            "open_drill": rehearse.open_drill,
+            "close_drill": rehearse.close_drill,
+        }
+        sweeps: Mapping[str, Callable[[Context], int]] = {
+            "runs": execute.sweep,
+            "mitigations": mitigate.sweep,
+            "escalations": escalate.sweep,
+            "reviews": review.sweep,
+            "drills": rehearse.sweep,
+            "measurements": respond.remeasure,
+        }
+        return Engine(
+            database=self.database,
+            handlers={kind: self._handler(flow) for kind, flow in flows.items()},
+            on_buried=lambda tx, task, error: trouble.buried(tx, self.context, task, error),
+            triage=lambda: receive.triage(self.context),
+            sweeps={
+                **{name: (1.0, self._swept(sweep)) for name, sweep in sweeps.items()},
+                "schedules": (2.0, lambda: self.context.write(lambda tx: fire_due(tx, now=self.clock.now()), name="schedule")),
+                "self": (5.0, self._look_at_self),
+                "retention": (3600.0, self._forget),
+            },
+        )
+
+    def _handler(self, flow: Callable[[Context, Task], Settlement]) -> Handler:
+        def handle(task: Task) -> Settlement:
+            with self.metrics.task_seconds.labels(task.kind).time():
+                settlement = flow(self.context, task)
+            self.metrics.tasks.labels(task.kind, type(settlement).__name__.lower()).inc()
+            return settlement
+
+        return handle
+
+    def _swept(self, sweep: Callable[[Context], int]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                sweep(self.context)
+            except StorageError as error:
+                log.warning("sweep.storage_unavailable", sweep=sweep.__module__, error=str(error))
+
+        return run
+
+    def _look_at_self(self) -> None:
+        """What is not working, for the card's last line, health and metrics (mission J3)."""
+        try:
+            backlog, waiting, paused, open_ones = self.database.read(
+                lambda tx: (tasks.backlog(tx), inbox.waiting(tx), pause(tx), incidents.open_ones(tx))
+            )
+        except StorageError as error:
+            self._trouble = (f"The database cannot be reached: {error}",)
+            return
+        self.metrics.open_tasks.set(backlog.open)
+        self.metrics.dead_tasks.set(backlog.dead)
+        self.metrics.overdue_seconds.set(backlog.overdue_by)
+        self.metrics.inbox_waiting.set(waiting)
+        self.metrics.open_incidents.clear()
+        for incident in open_ones:
+            self.metrics.open_incidents.labels(incident.severity.value, str(incident.is_drill).lower()).inc()
+        connected = self.socket is None or self.socket.state.connected
+        self.metrics.slack_connected.set(connected)
+        said = [*(self.on_call.degraded() if isinstance(self.on_call, PagerDutyOnCall) else ())]
+        if paused:
+            said.append(f"All actions are paused by {paused.by}: {paused.reason}")
+        if not connected:
+            said.append("Slack cannot reach Muster at present; use the command line")
+        self._trouble = tuple(said)
+
+    def _forget(self) -> None:
+        """Retention, in batches small enough that nobody waits for them."""
+        before = self.database.now() - KEPT
+        for purge in (tasks.purge, inbox.purge, seen.forget):
+            while self.database.write(lambda tx, purge=purge: purge(tx, before), name="retention"):  # type: ignore[misc]
+                pass
+
+    def _slack(self, web: WebClient) -> slack_app.SlackApp | None:
+        if self.settings.slack_bot_token is None:
+            return None
+        signing = self.settings.slack_signing_secret
+        return slack_app.build(
+            front=self.desk,
+            client=web,
+            bot_token=self.settings.slack_bot_token.get_secret_value(),
+            signing_secret=signing.get_secret_value() if signing else None,
+            executor=self._slack_pool,
+        )
+
+    def _socket(self) -> SocketDoor | None:
+        if self.slack is None or self.settings.slack_app_token is None:
+            return None
+        return SocketDoor(app=self.slack, client=self.web_client, app_token=self.settings.slack_app_token.get_secret_value())
+
+
+def set_pause(tx: Tx, *, by: Actor, reason: str, at: str) -> None:
+    """Engage the kill switch (rule S16): nothing starts until somebody resumes; pages still go out."""
+    switches.put(tx, "paused", {"by": by.id, "reason": reason, "at": at})
+
+
+def clear_pause(tx: Tx) -> None:
+    """Release the kill switch."""
+    switches.put(tx, "paused", None)
+
+
+def _revealed(reveal: Callable[[], object]) -> Callable[[], str]:
+    """A secret as a backend reads it: at the moment of use, as text."""
+
+    def read() -> str:
+        value = reveal()
+        return str(value.get_secret_value())  # type: ignore[attr-defined]
+
+    return read

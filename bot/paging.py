@@ -1,0 +1,66 @@
+"""Paging through Slack where no paging service is configured: the person on duty gets a direct message (path D).
+
+A backend like any other, so that a page has the guard and the record that every action has. It lives here and not in `actions`,
+because it speaks through the messenger.
+"""
+
+from actions.backends.pagerduty import PAGE
+from actions.contract import OutcomeUnknown, Rejected, Throttled, Unreachable
+from actions.kinds import OnlyReads
+from bot.ports import Clock, DeliveryError, Messenger, OnCall
+from runbooks.operation import Call, Operation, Proposal, Reading
+from runbooks.people import Person
+from runbooks.screens import Page
+from runbooks.value import Json
+from storage import incidents
+from storage.database import Database
+
+
+class SlackPager(OnlyReads):
+    """Implements `actions.contract.Backend` for `page.send`. The key stands in the message, so a lost answer is looked up first."""
+
+    name = "slack-pager"
+    environment: str | None = None
+    world: str | None = None
+    operations: tuple[Operation, ...] = (PAGE,)
+
+    def __init__(self, *, messenger: Messenger, on_call: OnCall, clock: Clock, database: Database, public_url: str) -> None:
+        self._messenger, self._on_call, self._clock, self._database = messenger, on_call, clock, database
+        self._public_url = public_url.rstrip("/")
+
+    def read(self, call: Call, *, timeout: float) -> Reading:  # noqa: ARG002 - the contract's signature
+        """Nothing is known beforehand about a page."""
+        return Reading()
+
+    def propose(self, call: Call, reading: Reading) -> Proposal:  # noqa: ARG002
+        """What will be said."""
+        return Proposal(value="sent", before_text="nothing sent", after_text="sent")
+
+    def apply(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> Reading:  # noqa: ARG002
+        """Send it to everyone on duty behind the target.
+
+        Raises:
+            Rejected: nobody is on duty there, or none of them can be reached in Slack.
+        """
+        target = str(call.arguments["to"])
+        people = [person for person in self._on_call.rotation(target, self._clock.now()) if person.slack_id]
+        if not people:
+            raise Rejected(f"Nobody who has a Slack id is on duty for {target}.")
+        for person in people:
+            self._send(call, person, key=f"{key}:{person.id}")
+        return Reading(value="sent", revision=key)
+
+    def _send(self, call: Call, person: Person, *, key: str) -> None:
+        incident_id = int(str(call.arguments["source"]).removeprefix("INC-"))
+        incident = self._database.read(lambda tx: incidents.get(tx, incident_id))
+        url = str(call.arguments.get("link") or f"{self._public_url}/incidents/{incident_id}")
+        screen = Page(incident=incident, person=person, reason=str(call.arguments["summary"]), url=url)
+        try:
+            # A page is repeated by its task under the same key, so it always looks first: nobody is called twice for one reason.
+            self._messenger.direct(screen, slack_id=str(person.slack_id), key=key, look_first=True)
+        except DeliveryError as error:
+            if error.retry_after is not None:
+                raise Throttled(str(error), retry_after=error.retry_after) from error
+            if error.permanent:
+                raise Rejected(str(error)) from error
+            raise (Unreachable if error.certain else OutcomeUnknown)(str(error)) from error

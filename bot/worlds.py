@@ -1,0 +1,132 @@
+"""The simulated worlds that drills act in: opened and closed over HTTP, in the demo's service or in one started for the purpose."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+import structlog
+
+from actions.runner import Runner
+from actions.worlds import drill_registry
+from bot.ports import DeliveryError
+from runbooks.value import Json
+
+log = structlog.get_logger(__name__)
+
+START_WITHIN = 10.0
+CALL_TIMEOUT = 5.0
+
+
+class Worlds:
+    """Where drills happen. `url` is a running simulation; without one, a process of our own is started when the first drill needs it."""
+
+    def __init__(self, *, url: str | None, folder: Path | None, now: Callable[[], datetime]) -> None:
+        self._url, self._folder, self._now = url, folder, now
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._runners: dict[str, Runner] = {}
+
+    def open(self, world: str, plan: Mapping[str, Json]) -> None:
+        """Make the world, or find it made already.
+
+        Raises:
+            DeliveryError: the simulation does not answer; trying again is harmless.
+        """
+        self._call(
+            "POST", "/worlds", {"id": world, "seed": _seed(world), **{key: value for key, value in plan.items() if value is not None}}
+        )
+
+    def close(self, world: str) -> None:
+        """Take the world away; one that is gone already is no error."""
+        self._runners.pop(world, None)
+        self._call("DELETE", f"/worlds/{world}", None)
+
+    def runner(self, world: str) -> Runner:
+        """The runner of one drill, built without production backends (rule S27)."""
+        if world not in self._runners:
+            self._runners[world] = Runner(registry=drill_registry(url=self.url(), world=world), now=self._now)
+        return self._runners[world]
+
+    def url(self) -> str:
+        """Where the simulation answers; starts one if none runs.
+
+        Raises:
+            DeliveryError: none is configured and none can be started here.
+        """
+        with self._lock:
+            if self._url is None:
+                self._url = self._start()
+            return self._url
+
+    def stop(self) -> None:
+        """End the process that was started here, if one was."""
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+    def _start(self) -> str:
+        if self._folder is None:
+            raise DeliveryError(
+                "Drills need a simulated world that every replica reaches: "
+                "run `python -m actions.simulation` and set MUSTER_SIMULATION_URL.",
+                certain=True,
+                permanent=True,
+            )
+        port = free_port()
+        folder = self._folder / "drills"
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "actions.simulation", "--port", str(port), "--data", str(folder), "--seed", "7"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - our own module
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/healthz", within=START_WITHIN)
+        log.info("simulation.started", url=url)
+        return url
+
+    def _call(self, method: str, path: str, body: Mapping[str, Json] | None) -> None:
+        try:
+            answer = httpx.request(method, f"{self.url()}{path}", json=body, timeout=CALL_TIMEOUT)
+        except httpx.HTTPError as error:
+            raise DeliveryError(f"The simulated world does not answer: {type(error).__name__}.", certain=True) from error
+        if answer.status_code >= 500:
+            raise DeliveryError(f"The simulated world answered {answer.status_code}.", certain=True)
+        if answer.is_client_error and not (method == "DELETE" and answer.status_code == 404):
+            raise DeliveryError(f"The simulated world refused: {answer.text[:300]}", certain=True, permanent=True)
+
+
+def _seed(world: str) -> int:
+    """A drill's world is its own and the same each time that it is made."""
+    digits = "".join(letter for letter in world if letter.isdigit())
+    return int(digits or "7")
+
+
+def free_port() -> int:
+    """A port on the loopback that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(url: str, *, within: float) -> None:
+    """Wait until `url` answers 200.
+
+    Raises:
+        DeliveryError: it did not, within so many seconds.
+    """
+    ends = time.monotonic() + within
+    while time.monotonic() < ends:
+        try:
+            if httpx.get(url, timeout=1.0).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.05)
+    raise DeliveryError(f"{url} did not answer within {within:g} s.", certain=True)
