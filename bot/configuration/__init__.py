@@ -1,7 +1,7 @@
 """`muster.yaml`: who there is, what is run, where alerts come from, who may do what. Loaded once, immutable; a reload loads another."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property, partial
 from pathlib import Path
@@ -104,6 +104,21 @@ class Configuration:
     def escalates(self, severity: Severity) -> bool:
         """Whether people are paged about incidents of this severity."""
         return self.file.severities[severity].escalates
+
+    @property
+    def known_by_email(self) -> dict[str, str]:
+        """People whose Slack id the file does not give: e-mail addresses by person, for Slack to be asked (`users.lookupByEmail`)."""
+        return {key: entry.email for key, entry in self.file.people.items() if entry.slack_id is None and entry.email is not None}
+
+    def with_slack_ids(self, found: Mapping[str, str]) -> "Configuration":
+        """This configuration with the Slack ids that Slack gave, by person. What the file says stays, and nobody gets another's id."""
+        taken = {entry.slack_id for entry in self.file.people.values() if entry.slack_id}
+        people = dict(self.file.people)
+        for key, slack_id in found.items():
+            if key in self.known_by_email and slack_id not in taken:
+                people[key] = people[key].model_copy(update={"slack_id": slack_id})
+                taken.add(slack_id)
+        return replace(self, file=self.file.model_copy(update={"people": people}))
 
     def person_for_login(self, login: str) -> Person | None:
         """The person whose login on Muster's own machine this is; None may only read."""

@@ -101,6 +101,17 @@ def test_it_speaks_the_cores_words() -> None:
     assert configuration.person_for_login("root") is None
 
 
+def test_people_without_a_slack_id_are_found_by_email() -> None:
+    """Slack's answer fills what the file leaves open, changes nothing that it says, and makes no two people one."""
+    configuration = parse(BASE + "  # more\n")
+    assert configuration.known_by_email == {"ben": "ben@example.com"}
+    joined = configuration.with_slack_ids({"ben": "U0BEN12345", "ana": "U0EVIL1234", "carl": "U0CARL1234"})
+    assert {p.id: p.slack_id for p in joined.directory.people} == {"ana": "U0ANA12345", "ben": "U0BEN12345"}
+    assert joined.services == configuration.services
+    assert configuration.with_slack_ids({"ben": "U0ANA12345"}).directory.by_slack_id("U0ANA12345") == configuration.directory.person("ana")
+    assert configuration.with_slack_ids({"ben": "U0ANA12345"}).directory.person("ben") == configuration.directory.person("ben")
+
+
 def test_severities_keep_what_is_not_said() -> None:
     """Five business days for SEV1 and SEV2, ten for SEV3, none for SEV4, which pages nobody; a line changes only what it says."""
     usual = parse("")
