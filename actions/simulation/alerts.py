@@ -127,6 +127,12 @@ class AlertBook:
         """Drop a resolved alert that has been delivered."""
         self.alerts.pop(identity, None)
 
+    def forget_resolved(self, *, before: float) -> None:
+        """Drop every alert that was resolved before a moment (Unix seconds)."""
+        for identity, alert in list(self.alerts.items()):
+            if alert.resolved_at is not None and alert.resolved_at < before:
+                del self.alerts[identity]
+
     def to_json(self) -> list[dict[str, Any]]:
         """Return what is kept on disk."""
         return [alert.to_json() for alert in self.alerts.values()]

@@ -31,7 +31,7 @@ class Put(Body):
 
     value: Any
     if_version: int | None = None
-    by: str = Field(min_length=1, max_length=200)
+    by: str = Field(min_length=1, max_length=400)
     key: str | None = Field(default=None, min_length=1, max_length=300)
 
 

@@ -1,7 +1,9 @@
 """How long a stage takes: a log-normal body, and a share that runs into a time limit."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import erf, exp, inf, log, sqrt
+from statistics import NormalDist
 
 _Z99 = 2.3263478740408408
 _ROOT2 = sqrt(2.0)
@@ -35,14 +37,15 @@ class Latency:
         return self.quantile(0.99)
 
     def quantile(self, share: float) -> float:
-        """Return the seconds that `share` of the requests stay under."""
+        """Return the seconds that `share` of the requests stay under, for a share between 0 and 1."""
         if self.stuck >= 1.0 - share:
             return self.limit
-        low, high = 0.0, self.median * exp(self.sigma * 5.0)
-        for _ in range(30):
-            middle = (low + high) / 2
-            low, high = (low, middle) if self.under(middle) >= share else (middle, high)
-        return high
+        return min(self.limit, self.median * exp(self.sigma * _deviation(share / (1.0 - self.stuck))))
+
+
+@lru_cache(maxsize=1024)
+def _deviation(share: float) -> float:
+    return NormalDist().inv_cdf(share)
 
 
 def fit(*, mean: float, p99: float) -> Latency:

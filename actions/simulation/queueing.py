@@ -7,12 +7,11 @@ the stationary queue whose mean is L.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import exp, log
 
 # The stationary queue is searched over offered load (arrivals over capacity) between these, on a logarithmic scale.
 _LIGHTEST, _HEAVIEST = log(1e-5), log(200.0)
-_HALVINGS = 34
+_NEAR, _CLOSE = 1e-4, 1e-8
 # Below this exponent over the whole patience, load and capacity count as all but equal: the formulas divide by their difference.
 _FLAT = 1e-4
 
@@ -31,90 +30,65 @@ class Pool:
         return self.replicas * self.rate
 
 
-@dataclass(frozen=True, kw_only=True)
 class Stationary:
-    """The M/M/c+D queue at rest under `load` (arrivals over capacity). Rates are per second, waits in seconds."""
+    """The M/M/c+D queue at rest under `load` (arrivals over capacity). Rates are per second, waits in seconds.
 
-    pool: Pool
-    load: float
+    `late_ratio` is the share of arrivals that would wait longer than the patience, `utilisation` the share of replicas that are busy,
+    `waiting` the mean number of requests that wait and `in_flight` of those that wait or are served.
+    """
 
-    @cached_property
-    def drift(self) -> float:
-        """Capacity minus arrivals; negative in overload, never quite zero."""
-        drift = self.pool.capacity * (1.0 - self.load)
-        smallest = _FLAT / self.pool.patience
-        return drift if abs(drift) > smallest else smallest
+    __slots__ = ("_anchor", "_drift", "_idle", "_known", "_scale", "in_flight", "late_ratio", "load", "pool", "utilisation", "waiting")
 
-    @cached_property
-    def idle(self) -> float:
-        """The probability that a replica is free on arrival."""
-        return self._shares[0]
-
-    @cached_property
-    def late_ratio(self) -> float:
-        """The share of arrivals that would wait longer than the patience."""
-        return self.density(self.pool.patience) / self.pool.capacity
-
-    @cached_property
-    def utilisation(self) -> float:
-        """The share of the replicas that are busy: what is admitted, over what could be completed."""
-        return self.load * (1.0 - self.late_ratio)
-
-    @cached_property
-    def waiting(self) -> float:
-        """The mean number of requests that wait."""
-        drift, patience = self.drift, self.pool.patience
-        first, last = self.density(0.0), self.density(patience)
-        wait = (first - last) / drift**2 - patience * last / drift
-        return max(0.0, self.pool.capacity * self.load * wait)
-
-    @cached_property
-    def in_flight(self) -> float:
-        """The mean number of requests that wait or are served."""
-        return self.waiting + self.pool.replicas * self.utilisation
-
-    def density(self, wait: float) -> float:
-        """Return the probability density of the wait that an arrival finds."""
-        scale, anchor = self._shares[1:]
-        return scale * exp(-self.drift * (wait - anchor))
+    def __init__(self, *, pool: Pool, load: float) -> None:
+        self.pool, self.load = pool, load
+        self._known: dict[float, float] = {}
+        capacity, patience = pool.capacity, pool.patience
+        drift = capacity * (1.0 - load)
+        if abs(drift) * patience < _FLAT:
+            drift = _FLAT / patience
+        # The anchor is the end of the wait where its density is greatest, so that no exponential can overflow.
+        decay = exp(-abs(drift) * patience)
+        at_start, at_end = (1.0, decay) if drift > 0 else (decay, 1.0)
+        entering = capacity * load * _blocking(pool.replicas - 1, load * pool.replicas)
+        busy = entering * ((at_start - at_end) / drift + at_end / capacity)
+        scale = entering / (at_start + busy)
+        self._drift, self._anchor, self._scale = drift, 0.0 if drift > 0 else patience, scale
+        self._idle = at_start / (at_start + busy)
+        self.late_ratio = scale * at_end / capacity
+        self.utilisation = load * (1.0 - self.late_ratio)
+        wait = scale * ((at_start - at_end) / drift**2 - patience * at_end / drift)
+        self.waiting = max(0.0, capacity * load * wait)
+        self.in_flight = self.waiting + pool.replicas * self.utilisation
 
     def over(self, seconds: float) -> float:
         """Return the share of answered requests that take longer than `seconds`, waiting and service together."""
-        pool, drift, rate = self.pool, self.drift, self.pool.rate
-        passed = min(seconds, pool.patience)
-        still_waiting = max(0.0, (self.density(passed) - self.density(pool.patience)) / drift)
+        drift, rate, patience = self._drift, self.pool.rate, self.pool.patience
+        passed = min(seconds, patience)
+        here, first = self._density(passed), self._density(0.0) * exp(-rate * seconds)
         bend = rate - drift
-        bend = bend if abs(bend) > 1e-9 else 1e-9
-        in_service = (self.density(passed) * exp(-rate * (seconds - passed)) - self.density(0.0) * exp(-rate * seconds)) / bend
-        late = self.idle * exp(-rate * seconds) + max(0.0, in_service) + still_waiting
+        # Service and wait may shorten at the same pace; the quotient then has a limit.
+        served = first * passed if abs(bend) * passed < 1e-6 else (here * exp(-rate * (seconds - passed)) - first) / bend
+        late = self._idle * exp(-rate * seconds) + max(0.0, served) + max(0.0, (here - self._density(patience)) / drift)
         return min(1.0, late / (1.0 - self.late_ratio))
 
     def quantile(self, share: float) -> float:
         """Return the latency in seconds that `share` of the answered requests stay under."""
-        low, high = 0.0, self.pool.patience + 12.0 / self.pool.rate
-        for _ in range(24):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.over(middle) > 1.0 - share else (low, middle)
-        return high
+        if share not in self._known:
+            low, high = 0.0, self.pool.patience + 12.0 / self.pool.rate
+            for _ in range(22):
+                middle = (low + high) / 2
+                low, high = (middle, high) if self.over(middle) > 1.0 - share else (low, middle)
+            self._known[share] = high
+        return self._known[share]
 
-    @cached_property
+    @property
     def mean(self) -> float:
         """The mean latency in seconds of answered requests."""
-        admitted = self.pool.capacity * self.utilisation
-        return self.waiting / admitted + 1.0 / self.pool.rate
+        return self.waiting / (self.pool.capacity * self.utilisation) + 1.0 / self.pool.rate
 
-    @cached_property
-    def _shares(self) -> tuple[float, float, float]:
-        """The probability of an idle replica, and the wait's density as (value at its anchor, anchor)."""
-        pool, drift = self.pool, self.drift
-        arrivals = pool.capacity * self.load
-        entering = arrivals * _blocking(pool.replicas - 1, self.load * pool.replicas)
-        # The anchor is the end of the wait where its density is greatest, so that no exponential can overflow.
-        decay = exp(-abs(drift) * pool.patience)
-        anchor = 0.0 if drift > 0 else pool.patience
-        at_start, at_end = (1.0, decay) if drift > 0 else (decay, 1.0)
-        busy = entering * ((at_start - at_end) / drift + at_end / pool.capacity)
-        return at_start / (at_start + busy), entering / (at_start + busy), anchor
+    def _density(self, wait: float) -> float:
+        """Return the probability density of the wait that an arrival finds."""
+        return self._scale * exp(-self._drift * (wait - self._anchor))
 
 
 def advance(*, pool: Pool, in_flight: float, arrivals: float, seconds: float) -> Stationary:
@@ -122,14 +96,22 @@ def advance(*, pool: Pool, in_flight: float, arrivals: float, seconds: float) ->
 
     The step is implicit, hence stable however stiff the queue is; a long one ends in the stationary queue.
     """
-    low, high = _LIGHTEST, _HEAVIEST
-    state = Stationary(pool=pool, load=exp(low))
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        state = Stationary(pool=pool, load=exp(middle))
+
+    def too_heavy(state: Stationary) -> bool:
         flow = arrivals * (1.0 - state.late_ratio) - pool.capacity * state.utilisation
-        low, high = (low, middle) if state.in_flight - in_flight > seconds * flow else (middle, high)
-    return state
+        return state.in_flight - in_flight > seconds * flow
+
+    low, high = _LIGHTEST, _HEAVIEST
+    # In rest the answer is the load itself, so its neighbourhood is tried before the whole range.
+    likely = log(min(max(arrivals / pool.capacity, 2e-5), 100.0))
+    for guess in (likely - _NEAR, likely + _NEAR):
+        low, high = (low, guess) if too_heavy(Stationary(pool=pool, load=exp(guess))) else (guess, high)
+        if high == guess:
+            break
+    while high - low > _CLOSE:
+        middle = (low + high) / 2
+        low, high = (low, middle) if too_heavy(Stationary(pool=pool, load=exp(middle))) else (middle, high)
+    return Stationary(pool=pool, load=exp(low))
 
 
 def _blocking(servers: int, offered: float) -> float:

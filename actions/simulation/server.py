@@ -80,9 +80,11 @@ class Guarded:
 
 
 async def _live(harbour: Harbour) -> None:
-    """Let the main world keep pace even when nobody looks."""
+    """Let the main world keep pace even when nobody looks; resolved alerts that nobody receives go after ten minutes."""
     while True:
-        harbour.main.catch_up()
+        now = harbour.main.catch_up().now.timestamp()
+        if harbour.main.book is not None:
+            harbour.main.book.forget_resolved(before=now - 600.0)
         await asyncio.sleep(1.0)
 
 

@@ -88,7 +88,7 @@ def test_fault_shows_within_half_a_minute_and_persists(kind):
         assert not world.mended(kind)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data(), kind=st.sampled_from(sorted(FAULTS)), seed=st.integers(0, 10_000))
 def test_fault_breaks_with_any_parameters(data, kind, seed):
     """Within the whole declared range of its parameters, a fault breaks the service."""
