@@ -73,8 +73,7 @@ def read(text: str) -> FrontMatter:
 
 def _header(text: str, found: FrontMatter) -> None:
     try:
-        _refuse_bombs(text)
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         try:
             root = loader.get_single_node()
             if not isinstance(root, yaml.MappingNode):
@@ -95,20 +94,23 @@ def _header(text: str, found: FrontMatter) -> None:
         found.faults.append(Fault(path=(), reason="the header is not YAML: it holds an escape that is no character"))
 
 
-def _refuse_bombs(text: str) -> None:
-    """Depth and aliases, counted on the events before any tree is built: PyYAML's composer would recurse without end."""
+class _Loader(yaml.SafeLoader):
+    """Counts depth and aliases while the tree is built: PyYAML itself would recurse without end."""
+
     depth = aliases = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > _DEEPEST:
-                raise _TooMuch(f"the header nests more than {_DEEPEST} levels deep", event.start_mark)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.AliasEvent):
-            aliases += 1
-            if aliases > _MOST_ALIASES:
-                raise _TooMuch(f"the header uses more than {_MOST_ALIASES} aliases; write the values out", event.start_mark)
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.depth += 1
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self.depth > _DEEPEST:
+            raise _TooMuch(f"the header nests more than {_DEEPEST} levels deep", mark)
+        if self.check_event(yaml.AliasEvent):
+            self.aliases += 1
+            if self.aliases > _MOST_ALIASES:
+                raise _TooMuch(f"the header uses more than {_MOST_ALIASES} aliases; write the values out", mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 class _Builder:

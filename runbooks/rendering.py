@@ -1,23 +1,22 @@
 """Runbook text from templates: Jinja2, sandboxed and strict (runbook-format.md, rules 8 and 10).
 
 A template may say `{{ alert.labels.<name> }}`, `{{ parameters.<name> }}`, `{{ result.… }}` and `{{ step("<id>") }}`, pass them
-through the filters below, and choose with `if`. Everything else is refused before anything runs, so that no template can take
-long or reach anything: there are no loops, assignments, method calls or attributes of objects. Labels are data: what looks like a
-template inside a label stays as it is.
+through the filters of `grammar.FILTERS`, and choose with `if`. Everything else is refused before anything runs, so that no template
+can take long or reach anything: there are no loops, assignments, method calls or attributes of objects. Labels are data: what looks
+like a template inside a label stays as it is.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
-from urllib.parse import quote
 
-from jinja2 import StrictUndefined, Template, TemplateError, Undefined, UndefinedError
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2 import StrictUndefined, Template, TemplateError, UndefinedError
 
 from runbooks.errors import LabelMissing, TemplateInvalid
-from runbooks.grammar import FILTERS, References, parsed, references
+from runbooks.grammar import References, parsed, references
 from runbooks.runbook import Runbook
+from runbooks.sandbox import ENVIRONMENT, Labels
 from runbooks.value import Json
 
 __all__ = ["References", "has_template", "prose", "references", "render", "render_arguments", "render_bind", "render_value", "sections"]
@@ -27,101 +26,13 @@ MOST_VALUE = 1000  # an argument longer than this is no name, number or query pa
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~>-])")
-_HEADING = re.compile(r"^##[ \t]+(.+?)[ \t]*#*[ \t]*$")
 _FENCE = re.compile(r"^[ ]{0,3}(```|~~~)")
-
-
-class _Labels(Mapping[str, str]):
-    """An alert's labels as templates see them. A missing or empty one is an error, or says so in its place."""
-
-    def __init__(self, labels: Mapping[str, str], *, shown: Callable[[str], str], says_missing: bool) -> None:
-        self._labels, self._shown, self._says_missing = labels, shown, says_missing
-
-    def __getitem__(self, name: str) -> str:
-        value = self._labels.get(name, "")
-        if value.strip():
-            return self._shown(value)
-        if self._says_missing:
-            return str(LabelMissing(name))
-        raise LabelMissing(name)
-
-    def __iter__(self) -> Any:
-        return iter(self._labels)
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-
-class _Environment(SandboxedEnvironment):
-    """Looks into mappings and lists only; an object's attributes and methods do not exist."""
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        return self.getitem(obj, attribute)
-
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(obj, Undefined):
-            return obj
-        known = isinstance(obj, Mapping) and isinstance(argument, str)
-        placed = isinstance(obj, list | tuple) and isinstance(argument, int | slice) and not isinstance(argument, bool)
-        try:
-            return obj[argument] if known or placed else self.undefined(f"there is no {argument} here")
-        except LookupError:
-            return self.undefined(f"there is no {argument} here")
-
-
-def _written(value: Any) -> Any:
-    """A value as a person writes it: no `None`, no `True`, no `0.30000000000000004`."""
-    if value is None:
-        raise TemplateInvalid("the value is empty: there is nothing to show")
-    if isinstance(value, Mapping | list | tuple):
-        raise TemplateInvalid("the value is a whole list or record; name the field of it that is meant, or use join")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else str(round(value, 6))
-    return value
-
-
-def _percent(value: float, digits: int = 0) -> str:
-    """A ratio as a percentage: 0.034 is `3 %`, with one digit `3.4 %`."""
-    return f"{float(value) * 100:.{min(max(int(digits), 0), 6)}f} %"
-
-
-def _rounded(value: float, digits: int = 0) -> float:
-    return round(float(value), min(max(int(digits), 0), 12))
-
-
-def _joined(value: Sequence[Any], separator: str = ", ", attribute: str | None = None) -> str:
-    """The entries with a separator between them; with `attribute`, that field of each entry."""
-    if not isinstance(separator, str) or isinstance(value, str):
-        raise TypeError("join takes a list and a separator in quotes")
-    return separator.join(str(_written(entry[attribute] if attribute is not None else entry)) for entry in value)
-
-
-def _quoted(value: Any) -> str:
-    return quote(str(value), safe="")
-
-
-_ENVIRONMENT = _Environment(undefined=StrictUndefined, autoescape=False, finalize=_written, keep_trailing_newline=True, cache_size=0)
-_ENVIRONMENT.globals.clear()
-_ENVIRONMENT.filters = {
-    "urlencode": _quoted,
-    "length": len,
-    "round": _rounded,
-    "percent": _percent,
-    "join": _joined,
-    "upper": lambda value: str(value).upper(),
-    "lower": lambda value: str(value).lower(),
-    "first": lambda value: value[0],
-    "last": lambda value: value[-1],
-}
-assert set(_ENVIRONMENT.filters) == set(FILTERS)
 
 
 @lru_cache(maxsize=4096)
 def _compiled(template: str) -> Template:
     references(template)
-    return _ENVIRONMENT.from_string(template)
+    return ENVIRONMENT.from_string(template)
 
 
 def _render(template: str, context: Mapping[str, Any]) -> str:
@@ -132,7 +43,7 @@ def _render(template: str, context: Mapping[str, Any]) -> str:
 def _expression(template: str) -> Callable[..., Any] | None:
     """The one expression that the template consists of, or None where there is text beside it."""
     found = parsed(template).single_expression
-    return None if found is None else _ENVIRONMENT.compile_expression(found, undefined_to_none=False)
+    return None if found is None else ENVIRONMENT.compile_expression(found, undefined_to_none=False)
 
 
 def has_template(text: str) -> bool:
@@ -168,7 +79,7 @@ def _context(
     says_missing: bool = False,
 ) -> dict[str, Any]:
     return {
-        "alert": {"labels": _Labels(labels, shown=shown, says_missing=says_missing)},
+        "alert": {"labels": Labels(labels, shown=shown, says_missing=says_missing)},
         "parameters": parameters or {},
         "result": result if result is not None else {},
         "step": step,
@@ -250,12 +161,21 @@ def outline(body: str) -> list[tuple[str, str]]:
     fenced = False
     for line in body.splitlines():
         fenced ^= bool(_FENCE.match(line))
-        heading = None if fenced else _HEADING.match(line)
+        heading = "" if fenced else _heading(line)
         if heading:
-            found.append((heading[1], []))
+            found.append((heading, []))
         elif found:
             found[-1][1].append(line)
     return [(heading, "\n".join(lines).strip()) for heading, lines in found]
+
+
+def _heading(line: str) -> str:
+    """The text of a level-two heading, without the closing hashes that Markdown allows; empty for any other line."""
+    if not line.startswith(("## ", "##\t")):
+        return ""
+    text = line[2:].strip()
+    closed = text.rstrip("#")
+    return closed.rstrip() if closed.endswith((" ", "\t")) else text
 
 
 def sections(runbook: Runbook, *, labels: Mapping[str, str], steps: Mapping[str, str] | None = None) -> dict[str, str]:

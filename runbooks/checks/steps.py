@@ -1,16 +1,15 @@
 """Steps against the catalogue: operations, arguments, templates, targets (rules 2, 4, 8, 10)."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
+from runbooks.checks.arguments import extremes, mentions, samples, texts, unfit
 from runbooks.checks.scene import Scene, near
-from runbooks.errors import TemplateInvalid
-from runbooks.frontmatter import Path, kind
-from runbooks.grammar import References, references
-from runbooks.operation import Argument, ArgumentType, Operation
+from runbooks.frontmatter import Path
+from runbooks.grammar import References
+from runbooks.operation import Operation
 from runbooks.rendering import has_template, render, render_bind, render_value
-from runbooks.runbook import Action, Diagnostic, Parameter, Relative
-from runbooks.value import Json
+from runbooks.runbook import Action, Diagnostic
 
 _PLACEHOLDER = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|`[^`]*`')
@@ -142,7 +141,7 @@ def _extremes(scene: Scene, path: Path, action: Action, operation: Operation) ->
         for value in extremes(parameter, action):
             for argument, template in action.with_.items():
                 declared = operation.arguments.get(argument)
-                if declared is None or not _mentions(template, name):
+                if declared is None or not mentions(template, name):
                     continue
                 inside = (*path, "parameters", name)
                 given = {**usual, name: value}
@@ -174,79 +173,3 @@ def _target(scene: Scene, path: Path, action: Action, operation: Operation) -> N
         scene.report(
             (*path, "targets"), f"do not allow {target}, which the drill's alert leads to; allowed are {', '.join(action.targets)}"
         )
-
-
-def samples(step: Diagnostic | Action) -> dict[str, Json]:
-    """A value for each parameter: the default, or for a relative one the lowest that is allowed."""
-    if isinstance(step, Diagnostic):
-        return {}
-    return {name: _sample(parameter, step) for name, parameter in step.parameters.items()}
-
-
-def _sample(parameter: Parameter, action: Action) -> Json:
-    if parameter.default is not None and not isinstance(parameter.default, Relative):
-        return parameter.default
-    return next(iter(extremes(parameter, action)), None)
-
-
-def extremes(parameter: Parameter, action: Action) -> tuple[Json, ...]:
-    """The values at the edge of what the parameter allows; all of them where they are listed."""
-    match parameter.type:
-        case "integer" | "number":
-            bounds = [bound for bound in (parameter.minimum, parameter.maximum) if bound is not None]
-            return tuple(int(bound) if parameter.type == "integer" else bound for bound in bounds)
-        case "boolean":
-            return (False, True)
-        case "choice":
-            return parameter.choices
-        case _:
-            return action.targets
-
-
-def unfit(value: Json, argument: Argument) -> str | None:
-    """Why the operation would not take this value, or None."""
-    right: Mapping[ArgumentType, bool] = {
-        ArgumentType.INTEGER: isinstance(value, int) and not isinstance(value, bool),
-        ArgumentType.NUMBER: isinstance(value, int | float) and not isinstance(value, bool),
-        ArgumentType.TEXT: isinstance(value, str),
-        ArgumentType.BOOLEAN: isinstance(value, bool),
-        ArgumentType.ANY: True,
-    }
-    if not right[argument.type]:
-        return f"must be {_ARTICLES[argument.type]}, but is {kind(value)}: {str(value)[:40]}"
-    if argument.choices and value not in argument.choices:
-        return f"must be one of {', '.join(str(choice) for choice in argument.choices)}, but is {value}"
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if argument.minimum is not None and value < argument.minimum:
-            return f"must be at least {argument.minimum:g}, but is {value}"
-        if argument.maximum is not None and value > argument.maximum:
-            return f"must be at most {argument.maximum:g}, but is {value}"
-    return None
-
-
-_ARTICLES = {
-    ArgumentType.INTEGER: "a whole number",
-    ArgumentType.NUMBER: "a number",
-    ArgumentType.TEXT: "text",
-    ArgumentType.BOOLEAN: "true or false",
-    ArgumentType.ANY: "anything",
-}
-
-
-def texts(value: Json) -> Iterator[str]:
-    """Every text inside a JSON value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for entry in value.values():
-            yield from texts(entry)
-    elif isinstance(value, list | tuple):
-        for entry in value:
-            yield from texts(entry)
-
-
-def _mentions(value: Json, parameter: str) -> bool:
-    try:
-        return any(parameter in references(text).parameters for text in texts(value))
-    except TemplateInvalid:
-        return False  # reported where the argument itself is checked

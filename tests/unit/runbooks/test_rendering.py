@@ -226,6 +226,18 @@ def test_any_template_gives_text_or_one_of_two_errors(template: str, label: str)
     assert isinstance(text, str)
 
 
+def test_a_label_of_invisible_characters_is_missing_where_people_read() -> None:
+    """What would show as an empty place counts as empty."""
+    with pytest.raises(LabelMissing):
+        render("{{ alert.labels.model }} is slow", labels={"model": "\u200b\x00"})
+
+
+@pytest.mark.parametrize("line", ["## " + " " * 50_000 + "x", "## " + "# " * 50_000, "##" + "\t" * 50_000, "## a" + " #" * 50_000 + "b"])
+def test_a_long_heading_costs_nothing(line: str) -> None:
+    """Reading the outline takes time in proportion to its length, whatever a heading is made of."""
+    assert len(outline(line + "\ntext")) <= 1
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200))
 def test_any_label_comes_through_a_value_unchanged(label: str) -> None:
