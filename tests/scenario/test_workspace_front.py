@@ -440,6 +440,21 @@ def test_an_update_of_an_open_modal_keeps_what_is_being_typed(window: Open, bot:
     expect(reason).to_have_value("half a senXt")
 
 
+def test_no_button_of_a_fresh_modal_is_ready_for_a_stray_enter(window: Open, bot: Bot) -> None:
+    """A modal without fields puts the focus on its text; Enter then runs nothing."""
+    ts = bot.says(blocks=CARD)
+    win = window()
+    win.message(ts).get_by_role("button", name="Plan…").click()
+    win.dialog.get_by_label("Replicas").fill("6")
+    win.page.keyboard.press("Enter")
+    expect(win.dialog.locator("h2")).to_have_text("Sure?")
+    win.page.keyboard.press("Enter")
+    win.page.keyboard.press("Enter")
+    assert win.page.evaluate("document.activeElement.className") == "view-body blocks"
+    expect(win.dialog.locator("h2")).to_have_text("Sure?")
+    assert bot.seen == []
+
+
 def test_tab_stays_inside_an_open_modal(window: Open, bot: Bot) -> None:
     """However often Tab or Shift+Tab is pressed, focus never leaves the dialog."""
     ts = bot.says(blocks=CARD)
@@ -507,6 +522,9 @@ def test_two_people_talk_and_a_mention_is_counted(window: Open, bot: Bot) -> Non
     ben.page.locator(f'[data-nav="{SUPPORT}"]').click()
     expect(ben.page.locator(".message").last).to_contain_text("@Ben Okafor look at <b>this</b>")
     expect(badge).to_have_count(0)
+    ben.page.locator(f'[data-nav="{GENERAL}"]').click()
+    ben.opens(f"#/channel/{GENERAL}", user=BEN)
+    expect(ben.page.locator(f'[data-nav="{SUPPORT}"].unread')).to_have_count(0)
 
 
 def test_a_reply_opens_in_the_thread_pane_and_is_counted(window: Open, bot: Bot) -> None:
@@ -900,9 +918,8 @@ ALLOWED = {
 SAFE = """(node) => [...node.querySelectorAll('*')].map((one) => [one.tagName.toUpperCase(), one.getAttributeNames().filter((name) => name.startsWith('on')).length,
   one.getAttribute('href') || ''])"""
 SHOWN = (
-    """async ([module, text]) => { const made = await import('/js/' + module + '.js'); const box = document.createElement('div');
-  box.append(made[module](text)); return [(%s)(box), box.textContent]; }"""
-    % SAFE
+    "async ([module, text]) => { const made = await import('/js/' + module + '.js'); const box = document.createElement('div');"
+    f"box.append(made[module](text)); return [({SAFE})(box), box.textContent]; }}"
 )
 PIECES = st.lists(
     st.one_of(

@@ -47,13 +47,23 @@ const author = (message) => message.username || lookup.name(state.users.get(mess
 
 function markUnread(channel, message) {
   if (message.user === state.me && !message.ephemeral) return;
-  const shown = state.route.channel === channel;
+  const shown = state.route.channel === channel && document.getElementById("main").offsetParent !== null;
   if (shown || message.ephemeral) announce(`${author(message)}: ${plain(message.text).slice(0, 200)}`);
-  if (shown && document.hasFocus()) return;
+  if (shown && document.hasFocus()) return readSoon(channel);
   const before = state.unread.get(channel) ?? { count: 0, mentions: 0 };
   const loud = mentionsMe(message) || message.ephemeral || state.channels.get(channel)?.is_im;
   state.unread.set(channel, { count: before.count + 1, mentions: before.mentions + (loud ? 1 : 0) });
   notify("channels");
+}
+
+const READ_MS = 1000; // Enough to tell the server once for a burst of messages.
+let reading = 0;
+
+/** Tell the server that the newest message has been seen: it takes a look at the newest one for reading it. */
+export function readSoon(channel) {
+  clearTimeout(reading);
+  const user = state.me;
+  reading = setTimeout(() => get("/client/messages", { user, channel, limit: 1 }).catch(() => {}), READ_MS);
 }
 
 function unreadReply(channel, message) {

@@ -4,7 +4,7 @@ import { installEscape } from "./a11y.js";
 import { leaveChannel, showChannel, shownChannel } from "./channel.js";
 import { openDm } from "./dm.js";
 import { clear, h } from "./dom.js";
-import { apply, refresh, showView } from "./events.js";
+import { apply, readSoon, refresh, showView } from "./events.js";
 import { leaveHome, refreshHome, showApp } from "./home.js";
 import { adoptPermalink, go, parse, toChannel } from "./route.js";
 import { installSidebar } from "./sidebar.js";
@@ -165,6 +165,7 @@ function showThread(route, ts, options) {
 
 function markRead() {
   if (!document.hasFocus() || !state.unread.delete(state.route.channel)) return;
+  readSoon(state.route.channel);
   notify("channels");
 }
 
@@ -187,6 +188,10 @@ async function becomeAgain(id) {
 /** A press on @somebody opens the conversation with them; one on the place where you are shows it again (narrow screens). */
 function installLinks() {
   document.addEventListener("click", (event) => {
+    if (event.target.closest?.(".skip-link")) {
+      event.preventDefault();
+      return document.querySelector("#main .composer textarea")?.focus();
+    }
     const anchor = event.target.closest?.('a[href^="#/"]');
     if (anchor && anchor.hash === location.hash) return go(anchor.hash);
     const mention = event.target.closest?.("button.mention[data-user]");

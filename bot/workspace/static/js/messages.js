@@ -152,6 +152,6 @@ function arrange(messages) {
 function continues(before, message) {
   return (
     authorKey(before) === authorKey(message) && !isSystem(before) && !isSystem(message) && !before.ephemeral && !message.ephemeral &&
-    !message.pinned && !before.reply_count && Number(message.ts) - Number(before.ts) < GROUP_SECONDS
+    !message.pinned && !message.blocks?.some((block) => block.type === "header") && !before.reply_count && Number(message.ts) - Number(before.ts) < GROUP_SECONDS
   );
 }

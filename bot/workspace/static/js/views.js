@@ -78,7 +78,8 @@ function buttons(view, parts) {
 function focusFirst(parts, view) {
   const wanted = (view.blocks ?? []).find((block) => (block.element ?? block.accessory)?.focus_on_load);
   const place = wanted ? parts.body.querySelector(`[data-block-id="${CSS.escape(wanted.block_id ?? "")}"]`) : parts.body;
-  (place?.querySelector("input:not([type=checkbox]):not([type=radio]), textarea, .picker") ?? parts.body.querySelector("button, input, textarea") ?? parts.foot.querySelector(".button:last-child")).focus({ preventScroll: true });
+  // Never a button: whoever still has the finger on Enter must read before anything runs.
+  (place?.querySelector("input:not([type=checkbox]):not([type=radio]), textarea, .picker") ?? parts.body).focus({ preventScroll: true });
   parts.body.scrollTop = 0;
 }
 
