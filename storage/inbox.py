@@ -13,6 +13,7 @@ from storage.text import storable
 from storage.transaction import INTAKE, Tx, try_hold
 from storage.transaction import purge as purge_rows
 
+_APPEND = inbox.insert()  # built once: the intake's whole work is this statement
 _ALERTS = TypeAdapter(tuple[Alert, ...])
 
 
@@ -40,7 +41,7 @@ def packed(alerts: Sequence[Alert]) -> bytes:
 def append(tx: Tx, *, source: str, raw: bytes, alerts_json: bytes, count: int, received_at: datetime) -> None:
     """Keep one request. `count` is the number of alerts in `alerts_json`. Works in an unordered transaction."""
     tx.execute(
-        inbox.insert(),
+        _APPEND,
         {"source": source, "raw": raw, "alerts": alerts_json, "amount": count, "received_at": received_at},
     )
 

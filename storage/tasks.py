@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, literal_column, or_, select, update
 
 from runbooks.value import Json
 from storage.errors import LeaseLost
@@ -20,6 +20,8 @@ from storage.transaction import Tx, hold_order, insert_new, is_postgres, micros,
 from storage.transaction import purge as purge_rows
 
 OPEN, DONE, DEAD = "open", "done", "dead"
+
+_IS_OPEN = tasks.c.state == literal_column("'open'")  # written out, so that prepared plans can use the partial indexes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,8 @@ def _columns(task: NewTask, now: int) -> dict[str, Any]:
 def claim(tx: Tx, limit: int, lease: float, *, kinds: Sequence[str] | None = None) -> list[Task]:
     """Take up to `limit` due tasks for `lease` seconds, oldest due first; `kinds` narrows them. Works in an unordered transaction.
 
-    Of a lane only the oldest open task is taken, and none while another of the lane is in flight.
+    Of a lane only the oldest open task is taken. Ids within a lane are in commit order (`enqueue` and `revive` see to it), so no older
+    one can appear while it is in flight.
     """
     now = now_of(tx)
     picked = _claimable(now, kinds).order_by(tasks.c.due_at, tasks.c.id).limit(limit)
@@ -134,12 +137,8 @@ def claim(tx: Tx, limit: int, lease: float, *, kinds: Sequence[str] | None = Non
 
 def _claimable(now: ColumnElement[int], kinds: Sequence[str] | None) -> Select[Any]:
     other = tasks.alias("other")
-    blocked = exists().where(
-        other.c.lane == tasks.c.lane,
-        other.c.state == OPEN,
-        or_(other.c.id < tasks.c.id, and_(other.c.id > tasks.c.id, other.c.lease_until_at > now)),
-    )
-    chosen = select(tasks.c.id).where(tasks.c.state == OPEN, tasks.c.due_at <= now, or_(tasks.c.lane.is_(None), ~blocked))
+    blocked = exists().where(other.c.lane == tasks.c.lane, other.c.state == literal_column("'open'"), other.c.id < tasks.c.id)
+    chosen = select(tasks.c.id).where(_IS_OPEN, tasks.c.due_at <= now, or_(tasks.c.lane.is_(None), ~blocked))
     return chosen if kinds is None else chosen.where(tasks.c.kind.in_(kinds))
 
 
@@ -174,14 +173,14 @@ def bury(tx: Tx, task: Task, error: str) -> None:
 
 
 def _fenced(tx: Tx, task: Task, **values: Any) -> None:
-    mine = and_(tasks.c.id == task.id, tasks.c.attempt == task.attempt, tasks.c.state == OPEN, tasks.c.lease_until_at.is_not(None))
+    mine = and_(tasks.c.id == task.id, tasks.c.attempt == task.attempt, _IS_OPEN, tasks.c.lease_until_at.is_not(None))
     if tx.execute(update(tasks).where(mine).values(**values)).rowcount != 1:
         raise LeaseLost(f"Task {task.key} was taken over after attempt {task.attempt}; this attempt writes nothing.")
 
 
 def adopt(tx: Tx) -> int:
     """Make everything in flight due at once: for the embedded start, where whoever held it is gone. How many there were."""
-    in_flight = and_(tasks.c.state == OPEN, tasks.c.lease_until_at.is_not(None))
+    in_flight = and_(_IS_OPEN, tasks.c.lease_until_at.is_not(None))
     return tx.execute(update(tasks).where(in_flight).values(due_at=now_of(tx), lease_until_at=None)).rowcount
 
 
@@ -195,7 +194,7 @@ def superseded(tx: Tx, task: Task) -> bool:
     """Whether a later open task of the same lane and kind makes this one needless (a card is drawn from the database anyway)."""
     if task.lane is None:
         return False
-    later = exists().where(tasks.c.lane == task.lane, tasks.c.kind == task.kind, tasks.c.state == OPEN, tasks.c.id > task.id)
+    later = exists().where(tasks.c.lane == task.lane, tasks.c.kind == task.kind, _IS_OPEN, tasks.c.id > task.id)
     return bool(tx.execute(select(later)).scalar_one())
 
 
@@ -222,21 +221,20 @@ def revive(tx: Tx, task_id: int) -> bool:
 def backlog(tx: Tx) -> Backlog:
     """Figures for health and metrics."""
     now = _present(tx)
-    is_open = tasks.c.state == OPEN
-    in_flight = and_(is_open, tasks.c.lease_until_at > now)
+    in_flight = and_(_IS_OPEN, tasks.c.lease_until_at > now)
     counts = select(
-        func.count().filter(is_open),
+        func.count().filter(_IS_OPEN),
         func.count().filter(in_flight),
         func.count().filter(tasks.c.state == DEAD),
     ).where(tasks.c.state != DONE)
     opened, flying, buried = tx.execute(counts).one()
-    oldest = tx.execute(select(func.min(tasks.c.due_at)).where(is_open, tasks.c.due_at <= now)).scalar_one()
+    oldest = tx.execute(select(func.min(tasks.c.due_at)).where(_IS_OPEN, tasks.c.due_at <= now)).scalar_one()
     return Backlog(open=opened, in_flight=flying, dead=buried, overdue_by=0.0 if oldest is None else (now - oldest) / 1_000_000)
 
 
 def next_due(tx: Tx) -> datetime | None:
     """When the earliest open task falls due; a worker need not look before, unless it is told of something new."""
-    due = tx.execute(select(func.min(tasks.c.due_at)).where(tasks.c.state == OPEN)).scalar_one()
+    due = tx.execute(select(func.min(tasks.c.due_at)).where(_IS_OPEN)).scalar_one()
     return None if due is None else moment(due)
 
 

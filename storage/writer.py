@@ -5,6 +5,7 @@ group shares one COMMIT and so one flush to disk, and nobody is answered before 
 """
 
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +20,8 @@ from storage import killpoints
 from storage.errors import StorageUnavailable, WriteInsideWrite, translated
 from storage.transaction import Tx
 
-GROUP = 64  # beyond this the shared flush is already cheap, and the first in line would only wait longer
-PATIENCE = 0.005  # seconds: a group takes no newcomers after this, so that a slow request delays few others
+GROUP = 128  # beyond this the shared flush is already cheap, and the first in line would only wait longer
+PATIENCE = 0.005  # seconds: a group takes no newcomers after this, or after as long as the last flush took, so that nobody waits for many
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._connection: Connection | None = None
+        self._flush = 0.0  # seconds that the last COMMIT took
 
     def submit(self, fn: Callable[[Tx], Any], *, name: str) -> Future[Any]:
         """Run `fn` in the next group; the future is answered after its COMMIT."""
@@ -94,13 +96,15 @@ class Writer:
                     self._perform(self._connection, request)
             for request in group:
                 killpoints.reach(f"{request.name}.before_commit")
+            began = time.monotonic()
+        self._flush = time.monotonic() - began
 
     def _waiting(self, first: _Request) -> Iterator[_Request]:
         """The first request, and whoever comes while the group is young and small."""
-        began = time.monotonic()
+        until = time.monotonic() + max(PATIENCE, self._flush)
         yield first
         for _ in range(GROUP - 1):
-            if time.monotonic() - began > PATIENCE:
+            if time.monotonic() > until:
                 return
             try:
                 request = self._queue.get_nowait()
@@ -113,26 +117,27 @@ class Writer:
 
     @staticmethod
     def _perform(tx: Connection, request: _Request) -> None:
-        tx.exec_driver_sql("SAVEPOINT request")
+        driver: Any = tx.connection.driver_connection  # spares SQLAlchemy's work for statements that are always the same
+        driver.execute("SAVEPOINT request")
         try:
             request.value = request.fn(tx)
         except SQLAlchemyError as error:
-            if not _is_open(tx):
+            if not driver.in_transaction:
                 raise  # SQLite has ended the whole transaction, for example because the disk is full
             request.error = translated(error)
             request.error.__cause__ = error
         except Exception as error:  # noqa: BLE001 - whatever a caller's function raises is the caller's answer, and its savepoint rolls back
             request.error = error
         if request.error is not None:
-            tx.exec_driver_sql("ROLLBACK TO request")
-        tx.exec_driver_sql("RELEASE request")
+            driver.execute("ROLLBACK TO request")
+        driver.execute("RELEASE request")
 
-    def _fail(self, group: list[_Request], error: Exception) -> None:
+    def _fail(self, group: list[_Request], cause: Exception) -> None:
         """Nothing of this group was committed: everybody is told so, and the next group gets a new connection."""
         self._drop()
         for request in group:
             if not request.future.done():
-                request.error = request.error or (translated(error) if isinstance(error, SQLAlchemyError) else error)
+                request.error = request.error or _answer_for(cause)
                 request.answer()
 
     def _drop(self) -> None:
@@ -142,6 +147,9 @@ class Writer:
             connection.close()
 
 
-def _is_open(tx: Connection) -> bool:
-    connection: Any = tx.connection.driver_connection
-    return bool(connection.in_transaction)
+def _answer_for(cause: Exception) -> Exception:
+    if isinstance(cause, SQLAlchemyError):
+        return translated(cause)
+    if isinstance(cause, sqlite3.Error):
+        return StorageUnavailable(f"The database cannot be used now, nothing was promised: {cause}")
+    return cause

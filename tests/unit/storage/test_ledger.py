@@ -242,7 +242,9 @@ def test_any_removed_stretch_shows(honest, tmp_path_factory, incident: int, firs
 def test_any_two_entries_in_another_order_show(honest, tmp_path_factory, incident: int, pair: list[int]) -> None:
     """Two entries that changed places are found, though each of them is whole."""
     one, two = pair
-    moves = [f"UPDATE entries SET seq = {new} WHERE incident_id = {incident} AND seq = {old}" for old, new in ((one, 99), (two, one), (99, two))]
+    moves = [
+        f"UPDATE entries SET seq = {new} WHERE incident_id = {incident} AND seq = {old}" for old, new in ((one, 99), (two, one), (99, two))
+    ]
     report = tampered(honest, tmp_path_factory.mktemp("x"), *moves)
     assert {broken.seq for broken in report.broken if broken.incident_id == incident} & {one, two}
 
@@ -252,7 +254,9 @@ def test_a_tail_cut_off_both_chains_shows_against_a_kept_head(honest: Path, tmp_
     cut = ("DELETE FROM entries WHERE incident_id = 3 AND seq > 4", "DELETE FROM chain WHERE position = 9")
     assert tampered(honest, tmp_path, *cut).ok
     report = tampered(honest, tmp_path, *cut, kept=True)
-    assert [broken.reason for broken in report.broken] == ["the head that was kept is not in the global chain: its tail was cut or rewritten"]
+    assert [broken.reason for broken in report.broken] == [
+        "the head that was kept is not in the global chain: its tail was cut or rewritten"
+    ]
 
 
 def test_a_removed_link_shows(honest: Path, tmp_path: Path) -> None:

@@ -107,6 +107,8 @@ def test_incidents_are_listed_by_what_people_ask(database: Database) -> None:
     assert listed(severities=[Severity.SEV1]) == [last.id]
     assert listed(statuses=[IncidentStatus.RESOLVED]) == []
     assert listed(opened_since=NOW + MINUTE, opened_before=NOW + 2 * MINUTE) == [drill.id]
+    assert database.read(lambda tx: incidents.opened_since(tx, runbook=REF.id, since=NOW)) == 2
+    assert database.read(lambda tx: incidents.opened_since(tx, runbook=REF.id, since=NOW + MINUTE)) == 1
     assert database.read(lambda tx: incidents.of_drill(tx, 5)).id == drill.id
     assert database.read(lambda tx: incidents.last_with_runbook(tx, REF.id, before=last.id)).id == first.id
 
@@ -207,7 +209,9 @@ def test_a_target_is_locked_for_one_run(database: Database) -> None:
     """The second run is told who holds it; the holder may extend; after release or the end anybody may take it."""
 
     def take(run_id, minutes, now=NOW):
-        return database.write(lambda tx: locks.take(tx, "flag/x", run_id=run_id, owner=f"p{run_id}", until_at=now + minutes * MINUTE, now=now))
+        return database.write(
+            lambda tx: locks.take(tx, "flag/x", run_id=run_id, owner=f"p{run_id}", until_at=now + minutes * MINUTE, now=now)
+        )
 
     assert take(1, 5).run_id == 1
     refused = take(2, 5)
@@ -235,7 +239,15 @@ def test_a_lock_is_taken_once_by_rivals(database: Database) -> None:
 def test_mitigations_end_once(database: Database) -> None:
     """One in force is found by incident, owner and run, may be extended, and ends once."""
     one = Mitigation(
-        id=0, run_id=4, incident_id=1, title="6 replicas", target="cluster/pool", owner="ana", opened_at=NOW, ends_at=NOW + MINUTE, then=MitigationEnd.ASK
+        id=0,
+        run_id=4,
+        incident_id=1,
+        title="6 replicas",
+        target="cluster/pool",
+        owner="ana",
+        opened_at=NOW,
+        ends_at=NOW + MINUTE,
+        then=MitigationEnd.ASK,
     )
     kept = database.write(lambda tx: mitigations.add(tx, one, next_at=NOW))
     assert database.read(lambda tx: mitigations.of_run(tx, 4)) == kept
@@ -287,7 +299,13 @@ def test_a_runbook_has_one_drill_in_a_slot(database: Database) -> None:
     assert database.read(lambda tx: drills.in_slot(tx, "inference-latency", "2026-Q4")) == kept
     assert database.read(lambda tx: drills.last_ended(tx, "inference-latency")) is None
     passed = kept.model_copy(
-        update={"state": DrillState.PASSED, "incident_id": 3, "ended_at": NOW, "findings": (Finding(passed=True, text="quick"),), "injected": (0, 1)}
+        update={
+            "state": DrillState.PASSED,
+            "incident_id": 3,
+            "ended_at": NOW,
+            "findings": (Finding(passed=True, text="quick"),),
+            "injected": (0, 1),
+        }
     )
     database.write(lambda tx: drills.save(tx, passed, was=DrillState.PLANNED, next_at=None))
     with pytest.raises(Stale):
@@ -333,7 +351,7 @@ def test_the_latest_measurement_of_each_diagnostic_is_found(database: Database) 
 
 
 def test_feedback_is_queued(database: Database) -> None:
-    """"Wrong runbook" keeps who said what about which alert."""
+    """What people say with "wrong runbook" is kept: who, when, and about which alert."""
     said = Feedback(incident_id=1, chosen="a", better="b", person="ana", given_at=NOW, alert={"labels": {"x": "\x00"}})
     database.write(lambda tx: feedback.add(tx, said))
     assert database.read(feedback.listed) == database.read(lambda tx: feedback.of_incident(tx, 1)) == [said]
@@ -380,7 +398,8 @@ def test_a_schedule_advances_once_for_all_replicas(database: Database) -> None:
     assert not database.write(lambda tx: schedules.put(tx, "drills", spec="mon 09:00", next_at=NOW + 9 * MINUTE))
     (found,) = database.read(lambda tx: schedules.due(tx, NOW))
     futures = [
-        database.submit(lambda tx: schedules.advance(tx, "drills", was=found.next_at, next_at=NOW + MINUTE), ordered=False) for _ in range(6)
+        database.submit(lambda tx: schedules.advance(tx, "drills", was=found.next_at, next_at=NOW + MINUTE), ordered=False)
+        for _ in range(6)
     ]
     assert sorted(future.result(30) for future in futures) == [False] * 5 + [True]
     assert database.read(lambda tx: schedules.due(tx, NOW)) == []
