@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from actions.planning import number
 from actions.redaction import clean, redact
+from actions.wording import number
 from runbooks.errors import LabelMissing, TemplateInvalid
 from runbooks.operation import Measurement
 from runbooks.rendering import render

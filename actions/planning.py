@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from actions.wording import limit, number
 from runbooks.duration import Threshold, in_words
 from runbooks.errors import LabelMissing, MusterError, TemplateInvalid
 from runbooks.operation import Argument, ArgumentType, Call, Check, Measurement, Operation, Proposal, Reading
@@ -81,11 +82,12 @@ def tier_of(action: Action, operation: Operation, *, raised_by: int = 0) -> Tier
 
 def check(name: str, threshold: Threshold, measurement: Measurement) -> Check:
     """One pre-check against its measurement; without data it does not hold."""
+    must = limit(threshold, measurement.unit)
     if measurement.value is None:
-        return Check(name=name, holds=None, text=f"{measurement.title}: {_lacking(measurement)}; it must be {threshold}.")
+        return Check(name=name, holds=None, text=f"{measurement.title}: {_lacking(measurement)}; it must be {must}.")
     holds = threshold.holds(measurement.value)
     found = f"{measurement.title} is {number(measurement.value, measurement.unit)}"
-    return Check(name=name, holds=holds, text=f"{found}, {'as it must be' if holds else 'but it must be'} {threshold}.")
+    return Check(name=name, holds=holds, text=f"{found}, {must} as needed." if holds else f"{found}, but must be {must}.")
 
 
 def _lacking(measurement: Measurement) -> str:
@@ -101,23 +103,24 @@ def effect(action: Action, runbook: Runbook) -> str:
     watched = runbook.diagnostic(verify.diagnostic)
     title, unit = (watched.title, watched.unit) if watched else (verify.diagnostic, None)
     then = {Otherwise.ASK: "you are asked", Otherwise.UNDO: "it is undone", Otherwise.ESCALATE: "the next level is called"}
-    limit = f"{_COMPARED[verify.holds.operator]} {number(verify.holds.limit, unit)}"
-    return f"Should bring {title} {limit} within {in_words(verify.within)}. Watched; if it does not, {then[verify.otherwise]}."
+    wanted = f"{limit(verify.holds, unit)} within {in_words(verify.within)}"
+    return f"Should bring {title} to {wanted}. Watched; if it does not, {then[verify.otherwise]}."
 
 
-def undo(action: Action, proposal: Proposal) -> str:
+def undo(action: Action, operation: Operation, proposal: Proposal) -> str:
     """How it is taken back, and when it ends by itself."""
     if action.undo.to == "not-possible":
         return "This cannot be undone."
+    back = f"back to {proposal.before_text}" if operation.looks else "a person takes it back"
     if action.undo.after is None:
-        return f"Undo at any time: back to {proposal.before_text}."
+        return f"Undo at any time: {back}."
     ends = f"Ends after {in_words(action.undo.after)}: "
     then = {
-        MitigationEnd.REVERT: f"back to {proposal.before_text}, with a reminder before.",
+        MitigationEnd.REVERT: f"{back}, with a reminder before.",
         MitigationEnd.ASK: "you are asked whether it stays.",
         MitigationEnd.KEEP: "it stays, and that is noted.",
     }
-    return f"{ends}{then[action.undo.then]} Undo at any time: back to {proposal.before_text}."
+    return f"{ends}{then[action.undo.then]} Undo at any time: {back}."
 
 
 def cost(request: Request, parameters: Mapping[str, Json]) -> dict[str, str]:
@@ -141,16 +144,6 @@ def argument(name: str, declared: Argument, value: Json) -> Json:
         return None
     typed = _TYPED[declared.type](name, value)
     return _bounded(name, typed, minimum=declared.minimum, maximum=declared.maximum, choices=declared.choices)
-
-
-def number(value: float, unit: str | None) -> str:
-    """A number with its unit as people write it: 0.31 s, 96 %, 3.1 USD."""
-    if unit == "ratio":
-        return f"{value * 100:.3g} %"
-    return f"{value:,.4g}{f' {unit}' if unit else ''}"
-
-
-_COMPARED = {"<": "under", "<=": "to at most", ">": "over", ">=": "to at least", "==": "to", "!=": "away from"}
 
 
 def _unknown(request: Request) -> None:

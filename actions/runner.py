@@ -119,7 +119,7 @@ class Runner:
         unmet = [check.text for check in checks if check.holds is not True]
         if unmet:
             return _refused(plan, f"Nothing was changed: {' '.join(unmet)}", after=present)
-        return self._apply(backend, plan, plan.proposal.value, expected=present, key=key, left=left)
+        return self._apply(backend, plan, plan.proposal.value, expected=plan.before, key=key, left=left)
 
     def reconcile(self, plan: Plan, *, timeout: float | None = None) -> Outcome:
         """Say by looking whether a change of unknown outcome took effect (rule S20). Never repeats it."""
@@ -144,7 +144,7 @@ class Runner:
             )
         if looks and not same(present, left_as):
             return _refused(plan, f"Not undone: {_changed(plan, present)} It was not overwritten.", after=present)
-        return self._apply(backend, plan, plan.before.value, expected=present, key=key, left=left)
+        return self._apply(backend, plan, plan.before.value, expected=after or present, key=key, left=left)
 
     def reconcile_undo(self, plan: Plan, *, after: Reading | None, timeout: float | None = None) -> Outcome:
         """Say by looking whether an undo of unknown outcome took effect."""
@@ -189,7 +189,7 @@ class Runner:
             tier=planning.tier_of(action, operation, raised_by=raised_by),
             effect=planning.effect(action, runbook),
             cost=planning.cost(request, parameters),
-            undo=planning.undo(action, proposal),
+            undo=planning.undo(action, operation, proposal),
             ends_after=action.undo.after,
             made_at=self._now(),
         )

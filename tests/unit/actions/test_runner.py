@@ -28,7 +28,7 @@ def test_s6_plan_says_what_will_change_and_how_it_ends() -> None:
     assert made.proposal.value == {"value": 4}
     assert made.parameters == {"value": 4}
     assert made.tier is Tier.R1
-    assert made.effect == "Should bring Load under 50 % within 5m. Watched; if it does not, you are asked."
+    assert made.effect == "Should bring Load to under 50 % within 5m. Watched; if it does not, you are asked."
     assert made.undo.startswith("Ends after 4h: back to value 2, with a reminder before.")
     assert made.cost == {"money": "4 USD an hour", "quality": "none", "latency": "none"}
     assert made.ends_after == 4 * 3600
@@ -147,7 +147,7 @@ def test_s5_requires_stand_on_the_plan_with_their_result() -> None:
     recording.answers["load"] = {"rows": [], "value": 0.3}
     unmet = plan(runner(recording), book)
     assert unmet.checks[0].holds is False
-    assert unmet.checks[0].text == "Load is 30 %, but it must be > 0.8."
+    assert unmet.checks[0].text == "Load is 30 %, but must be over 80 %."
     recording.answers.clear()
     assert plan(runner(recording), book).checks[0].holds is None
 

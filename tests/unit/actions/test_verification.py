@@ -42,7 +42,7 @@ def test_s21_fails_true_is_failed_at_once() -> None:
     """One value beyond `fails` after the settle delay is failed, and says which."""
     done = after([*every(BAD, 60, 90), Sample(at=at(105), value=WORSE)], 105)
     assert done.verdict is Verdict.FAILED
-    assert done.reason == "3 is > 2."
+    assert done.reason == "3 is over 2."
 
 
 def test_s21_what_comes_first_decides() -> None:
@@ -70,7 +70,7 @@ def test_s21_a_gap_is_missing_data() -> None:
     [
         ([], "No data came within 5m."),
         (every(None, 60, 300), "No data came within 5m."),
-        (every(BAD, 60, 300), "It was never < 0.5 within 5m; last it was 1."),
+        (every(BAD, 60, 300), "It was never under 0.5 within 5m; last it was 1."),
         ([*every(BAD, 60, 225), *every(GOOD, 240, 300)], "at the end for 1m"),
         ([*every(GOOD, 60, 120), *every(None, 135, 300)], "12 of 17 measurements had no data"),
     ],
