@@ -208,7 +208,7 @@ async def _keep_alerts(database: Database, found: Sequence[Alert], delivery: Del
             inbox.append(tx, source=source, raw=delivery.body, alerts_json=packed, count=len(fresh), received_at=now)
         return len(fresh)
 
-    kept = await asyncio.wrap_future(database.submit(keep, name="intake", ordered=False))
+    kept = await asyncio.wrap_future(database.submit(keep, name="inbox", ordered=False))
     return Answer(status=202, body=_counted(kept, len(found)))
 
 

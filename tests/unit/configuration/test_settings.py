@@ -54,7 +54,7 @@ def test_every_variable_fills_its_field(tmp_path: Path) -> None:
         "MUSTER_LOG_LEVEL": "DEBUG",
         "MUSTER_LOG_FORMAT": "json",
         "MUSTER_SIMULATION_URL": "http://127.0.0.1:8090",
-        "MUSTER_KILL_POINT": "intake.before_commit",
+        "MUSTER_KILL_POINT": "K1",
     }
     expected = {
         "slack_bot_token": SecretStr("xoxb-1"),
@@ -72,7 +72,7 @@ def test_every_variable_fills_its_field(tmp_path: Path) -> None:
         "log_level": "debug",
         "log_format": "json",
         "simulation_url": "http://127.0.0.1:8090",
-        "kill_point": "intake.before_commit",
+        "kill_point": "K1",
     }
     assert set(values) == {variable.name for variable in VARIABLES}
     settings = Settings.read(values, folder=tmp_path)
