@@ -176,6 +176,30 @@ SPOILED = [
     Spoiled('{{ step("skip-reranking") }}', "skipping", "actions.skip-reranking", "never mentions it"),
     Spoiled("Requests to **{{ alert.labels.model }}**", "Requests to **{{ alert.labels.pool }}**", "body.Meaning", "does not declare"),
     Spoiled("Requests to **{{ alert.labels.model }}**", "{% for x in result %}x{% endfor %}", "body.Meaning", "no loops"),
+    # addresses, and what only some operations or parameters have
+    Spoiled("uses: metrics.query\n    with: {query: 'retries:amplification:ratio'}", "uses: http.get\n    with: {url: 'https://a.example.com/?m={{ alert.labels.model }}'}", "diagnostics.amplification.with.url", "urlencode"),
+    Spoiled("uses: metrics.query\n    with: {query: 'retries:amplification:ratio'}", "uses: http.get\n    with: {url: 'https://{{ alert.labels.model | urlencode }}.example.com/'}", "diagnostics.amplification.with.url", "written out"),
+    Spoiled("uses: metrics.query\n    with: {query: 'retries:amplification:ratio'}", "uses: http.get\n    with: {url: '//evil.example.com/'}", "diagnostics.amplification.with.url", "written out"),
+    Spoiled("uses: metrics.query\n    with: {query: 'retries:amplification:ratio'}", "uses: http.get\n    with: {url: '/log'}\n    bind: {a: b}", "diagnostics.amplification.bind", "no query"),
+    Spoiled("result.rows[0].customer }}", "result.rows[0].customer }}{{ parameters.x }}", "diagnostics.affected-customers.shows", "parameter x"),
+    Spoiled('shows: "{{ result.rows | length }} customers, most of all {{ result.rows[0].customer }}"', 'shows: "{% if result.value > 99 %}many{% endif %}"', "diagnostics.affected-customers.shows", "shows nothing"),
+    Spoiled("{{ alert.labels.model }} answers slowly", "{{ result.value }} answers slowly", "first_screen.what_broke", "only a diagnostic's shows"),
+    Spoiled("{{ alert.labels.model }} answers slowly", "{{ step('cpu') }} answers slowly", "first_screen.what_broke", "prose only"),
+    Spoiled("https://status.provider.example.com", "https://status.provider.example.com/a b", "links.provider_status", "holds a space"),
+    Spoiled("with: {flag: rerank}\n", "with: {flag: rerank}\n    targets: [fast-path]\n", "actions.skip-reranking.targets", "do not allow rerank"),
+    Spoiled("uses: flag.disable\n    with: {flag: rerank}\n", "uses: manual\n    with: {instruction: do it}\n    targets: [a]\n", "actions.skip-reranking.targets", "no target"),
+    Spoiled("with: {flag: rerank}\n    approval: none", "with: {flag: rerank}\n    approval: one\n    confirm: card", "actions.skip-reranking.confirm", "without approval"),
+    Spoiled("undo: {to: prior, after: 24h, then: ask}", "undo: {to: not-possible, after: 24h}", "actions.previous-release.undo.after", "leave it out"),
+    Spoiled("otherwise: escalate}\n    undo: {to: prior, after: 24h, then: ask}", "otherwise: undo}\n    undo: {to: not-possible}", "actions.previous-release.verify.otherwise", "ask or escalate"),
+    Spoiled("{type: integer, title: Replicas, default: {relative: 2}, minimum: 2, maximum: 16}", "{type: integer, title: Replicas, minimum: 20, maximum: 16}", "actions.scale-out.parameters.replicas.minimum", "more than maximum"),
+    Spoiled("minimum: 2, maximum: 16}", "minimum: 2.5, maximum: 16}", "actions.scale-out.parameters.replicas", "whole numbers"),
+    Spoiled("default: {relative: 2}", "default: 4.5", "actions.scale-out.parameters.replicas.default", "whole number"),
+    Spoiled("maximum: 16}", "maximum: 16, choices: [4, 8]}", "actions.scale-out.parameters.replicas.choices", "for type choice"),
+    Spoiled("{type: integer, title: Replicas, default: {relative: 2}, minimum: 2, maximum: 16}", "{type: choice, title: Replicas}", "actions.scale-out.parameters.replicas", "needs choices"),
+    Spoiled("{type: integer, title: Replicas, default: {relative: 2}, minimum: 2, maximum: 16}", "{type: choice, title: Replicas, choices: [2, 4], default: 3}", "actions.scale-out.parameters.replicas.default", "not one of choices: 2, 4"),
+    Spoiled("{type: integer, title: Replicas, default: {relative: 2}, minimum: 2, maximum: 16}", "{type: choice, title: Replicas, choices: [2, lots]}", "actions.scale-out.parameters.replicas", "at lots the argument replicas"),
+    Spoiled("If the pool was too small", "<!-- {{ parameters.replicas }} --> If the pool was too small", "body.Afterwards", "neither parameters nor result"),
+    Spoiled("## Trade-offs\nTwo", "## Trade-offs\n\n## Notes\nTwo", "body.Trade-offs", "nothing stands under"),
 ]  # fmt: skip
 
 
@@ -186,6 +210,35 @@ def test_a_spoiled_runbook_is_refused_with_field_and_reason(spoiled: Spoiled) ->
     found = problems(LATENCY.replace(spoiled.old, spoiled.new, 1))
     assert spoiled.field in found
     assert spoiled.words in found[spoiled.field]
+
+
+def test_what_a_backend_cannot_do_binds_the_runbook() -> None:
+    """An operation that cannot be undone, cannot plan or gives no number is refused where the runbook claims otherwise."""
+    changed = {
+        **CATALOGUE,
+        "flag.disable": CATALOGUE["flag.disable"].model_copy(update={"reversible": False}),
+        "retries.cap": CATALOGUE["retries.cap"].model_copy(update={"plans": False}),
+        "metrics.query": CATALOGUE["metrics.query"].model_copy(update={"sample": {"rows": [{"customer": "northwind"}]}}),
+    }
+    with pytest.raises(RunbookInvalid) as refused:
+        load(LATENCY, name="inference-latency", catalogue=changed)
+    found = {problem.field: problem.reason for problem in refused.value.problems}
+    assert "cannot be undone" in found["actions.skip-reranking.undo.to"]
+    assert "cannot say beforehand" in found["actions.cap-retries.tier"]
+    assert "no number to compare" in found["actions.scale-out.verify.diagnostic"]
+
+
+def test_a_runbook_without_actions_needs_no_expected_ones() -> None:
+    """A runbook may only look; then its drill cannot ask for a first action."""
+    header, body = LATENCY.split("actions:\n")[0], LATENCY.split("---\n", 2)[2]
+    kept = header.replace("safe_actions: [scale-out, skip-reranking, cap-retries]", "safe_actions: []")
+    drill = (
+        "drill:\n  alert: {alertname: ModelLatencyP99High, environment: production, service: answers, model: reranker-v3}\n"
+        "  world: {fault: {kind: traffic}}\n  pass_if: {acknowledged: 5m%s}\n---\n"
+    )
+    prose = re.sub(r'\{\{ step\("(scale-out|skip-reranking|cap-retries|previous-release)"\) \}\}', "call somebody", body)
+    assert read(kept + drill % "" + prose).header.actions == ()
+    assert "no actions" in problems(kept + drill % ", verified: 9m" + prose)["drill.pass_if.verified"]
 
 
 def test_every_problem_is_named_at_once() -> None:
