@@ -72,7 +72,10 @@ class Workspace:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Change something: browsers and the app hear of it after the commit, or not at all."""
+        """Change something: browsers and the app hear of it after the commit, or not at all. Inside another it joins that one."""
+        if self.db.in_transaction:
+            yield
+            return
         try:
             with self.db.transaction():
                 yield

@@ -48,6 +48,8 @@ def _with_mentions(ws: Workspace, typed: str, *, channels: bool = False) -> str:
 
 def _swapped(typed: str, sign: str, names: dict[str, str]) -> str:
     """Swap ``@name`` for its token, the longest name first, where a word ends; never inside a token."""
+    if not names:
+        return typed
     longest = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     pattern = re.compile(rf"(?<![\w<|]){sign}({longest})(?![\w-])", re.IGNORECASE)
     return pattern.sub(lambda found: names[found.group(1).lower()], typed)

@@ -410,6 +410,30 @@ def test_the_app_reconnects_when_it_is_told_to(harbor: Harbor) -> None:
         eventually(lambda: "still there?" in heard)
 
 
+def test_connections_end_and_nothing_is_lost(tmp_path: Path) -> None:
+    """Slack ends every connection after a while; the SDK moves to a new one and each event is heard, if need be by a retry."""
+    heard: list[str] = []
+
+    def listen(app: App) -> None:
+        @app.event("message")
+        def message(event: dict[str, Any]) -> None:
+            heard.append(event["text"])
+
+    short = Timing(ack=0.5, retries=(0.0, 0.2, 0.5, 1.0, 2.0), grace=0.0, connection_life=1.0, disconnect_warning=0.3)
+    with served(create_app(data_dir=tmp_path, manifest=MANIFEST, timing=short, rates="off")) as url:
+        harbor = Harbor(url, tmp_path)
+        with connected(harbor, listen):
+            for number in range(60):
+                harbor.does("message", channel=INCIDENTS, text=str(number))
+                opened = harbor.admin()["counters"]["api apps.connections.open"]
+                if opened >= 3:
+                    break
+                eventually(lambda n=number: str(n) in heard)
+            eventually(lambda: harbor.admin()["waiting_events"] == 0)
+        harbor.http.close()
+    assert sorted(set(heard), key=int) == [str(n) for n in range(number + 1)]
+
+
 def test_files_metadata_and_bookmarks_go_through_the_sdk(harbor: Harbor) -> None:
     """files_upload_v2, message metadata, pins and bookmarks behave as the SDK expects."""
     web = harbor.web()
@@ -463,7 +487,7 @@ class _Bolt(BaseHTTPRequestHandler):
 
 
 def test_signed_http_delivers_and_retries(tmp_path: Path) -> None:
-    """Without Socket Mode, Bolt verifies our signature, is asked again after a 500, and answers a command in its response."""
+    """Bolt verifies our signature, is asked again after a 500, answers commands, clicks and submissions; gone, it is missed."""
     heard: list[Any] = []
     handler = type("Handler", (_Bolt,), {"fail_first": 1})
     listening = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -474,6 +498,17 @@ def test_signed_http_delivers_and_retries(tmp_path: Path) -> None:
         app = App(client=harbor.web(), token=harbor.secrets["bot_token"], signing_secret=harbor.secrets["signing_secret"])
         app.event("message")(lambda event, request: heard.append((event["text"], request.headers)))
         app.command("/muster")(lambda ack: ack("Fine"))
+        app.action("ack")(lambda ack: ack())
+
+        @app.shortcut("declare_incident")
+        def opens(ack: Any, body: dict[str, Any], client: WebClient) -> None:
+            ack()
+            client.views_open(trigger_id=body["trigger_id"], view=MODAL)
+
+        @app.view("declare")
+        def refuses(ack: Any) -> None:
+            ack(response_action="errors", errors={"title": "Say more"})
+
         handler.app = app
         thread.start()
         try:
@@ -481,6 +516,16 @@ def test_signed_http_delivers_and_retries(tmp_path: Path) -> None:
             eventually(lambda: heard)
             assert harbor.does("message", channel=INCIDENTS, text="/muster status") == {"ok": True}
             assert harbor.sees(INCIDENTS)[-1]["text"] == "Fine"
+            ts = app.client.chat_postMessage(channel=INCIDENTS, text="SEV2", blocks=[BUTTON])["ts"]
+            assert harbor.clicks(ts) == {"ok": True}
+            assert harbor.does("shortcut", type="global", callback_id="declare_incident") == {"ok": True}
+            view = eventually(harbor.modal)
+            values = {"title": {"text": {"type": "plain_text_input", "value": "x"}}}
+            told = harbor.does("view/submit", view_id=view["id"], state={"values": values})
+            assert told == {"ok": False, "errors": {"title": "Say more"}}
+            listening.shutdown()
+            listening.server_close()
+            assert harbor.clicks(ts)["error"] == "Muster is not responding. Try again later."
         finally:
             listening.shutdown()
             thread.join(5)

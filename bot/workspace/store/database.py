@@ -59,20 +59,22 @@ class Database:
         # A commit reaches the operating system at once; only a power cut could lose the last ones, and this is a trial workspace.
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
-        self._depth = 0
+        self._open = False
 
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._open
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing; a transaction inside another joins it."""
-        if self._depth:
-            yield
-            return
+        """All or nothing."""
         self._db.execute("BEGIN IMMEDIATE")
-        self._depth = 1
+        self._open = True
         try:
             yield
         except BaseException:
@@ -81,7 +83,7 @@ class Database:
         else:
             self._db.execute("COMMIT")
         finally:
-            self._depth = 0
+            self._open = False
 
     def run(self, sql: str, *values: Any) -> int:
         """Execute one statement and return how many rows it changed."""

@@ -78,6 +78,15 @@ def ws(make_ws: Callable[..., Workspace]) -> Workspace:
     return make_ws()
 
 
+@pytest.fixture(scope="module")
+def lasting_ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """One workspace for a whole module, for properties that change nothing."""
+    folder = tmp_path_factory.mktemp("lasting")
+    ws = Workspace(data_dir=folder, manifest=manifests.load(MANIFEST), clock=Now(), timing=Timing(), rates=RATES["off"])
+    yield ws
+    ws.db.close()
+
+
 @pytest.fixture
 def api(ws: Workspace) -> Api:
     return Api(ws)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.workspace import answering, opening, posting, typing_in
 from bot.workspace.delivery import Reply
@@ -287,6 +290,14 @@ def test_suggested_options_are_judged(api: Any, do: Interactions, app: App, payl
 def test_what_people_type_becomes_mrkdwn(ws: Workspace, typed: str, sent: str) -> None:
     """Mentions and links become tokens, everything else is escaped."""
     assert typing_in.message_text(ws, typed) == sent
+
+
+@given(st.text(alphabet=st.sampled_from("<>@&#!|ab U0CANE:/.\n"), max_size=40))
+def test_typed_text_cannot_smuggle_control_sequences(lasting_ws: Workspace, typed: str) -> None:
+    """Whatever is typed, only known kinds of tokens keep their angle brackets."""
+    seen = typing_in.message_text(lasting_ws, typed)
+    token = r"<(@[UW][A-Z0-9]+|#C[A-Z0-9]+|!(here|channel|everyone)|!subteam\^S[A-Z0-9]+)(\|[^<>\n]*)?>|<https?://[^<>\s]+>"
+    assert not re.search("[<>]", re.sub(token, "", seen))
 
 
 def test_a_command_with_should_escape_names_people_and_channels(ws: Workspace) -> None:
