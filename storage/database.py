@@ -58,7 +58,7 @@ class Database:
         self._writer: Writer | None = None
         self._pool: ThreadPoolExecutor | None = None
         if self.dialect == "sqlite":
-            Path(self.file).parent.mkdir(parents=True, exist_ok=True)
+            _make(self.file)
             self._writing = _sqlite(self.url, clock, begin="BEGIN IMMEDIATE")
             self._reading = _sqlite(self.url, clock, begin="BEGIN", only_reads=True)
             self._writer = Writer(self._writing)
@@ -177,6 +177,15 @@ def _parsed(url: str) -> URL:
     if backend in {"postgresql", "postgres"}:
         return parsed.set(drivername="postgresql+psycopg")
     raise AddressRefused(f"Muster keeps its data in SQLite or PostgreSQL, not in {backend}.")
+
+
+def _make(file: Path) -> None:
+    """Make the file before SQLite does, so that only its owner can read what people wrote into incidents."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise AddressRefused(f"The database file {file} cannot be written: {error.strerror}. Check MUSTER_DATABASE_URL.") from error
 
 
 def _sqlite(url: URL, clock: Callable[[], datetime], *, begin: str, only_reads: bool = False) -> Engine:

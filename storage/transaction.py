@@ -17,8 +17,10 @@ ORDER = 0x4D555354_00000001  # "MUST", 1: one number space with whoever else tak
 INTAKE = 0x4D555354_00000002
 MIGRATION = 0x4D555354_00000003
 
-_TAKE_ORDER = text("SELECT set_config('idle_in_transaction_session_timeout', '10000', true), pg_advisory_xact_lock(:key)")
-"""A transaction does no I/O: one that idles for 10,000 ms while everybody waits for it belongs to a process that was stopped."""
+IDLE = 10_000
+"""Milliseconds. A transaction does no I/O: one that idles for so long while everybody waits belongs to a process that was stopped."""
+
+_TAKE_ORDER = text("SELECT set_config('idle_in_transaction_session_timeout', :idle, true), pg_advisory_xact_lock(:key)")
 
 
 def micros(moment: datetime) -> int:
@@ -58,7 +60,7 @@ def hold_order(tx: Tx) -> None:
     """
     if not is_postgres(tx) or tx.info.get("muster_order") is tx.get_transaction():
         return
-    tx.execute(_TAKE_ORDER, {"key": ORDER})
+    tx.execute(_TAKE_ORDER, {"key": ORDER, "idle": str(IDLE)})
     tx.info["muster_order"] = tx.get_transaction()
 
 

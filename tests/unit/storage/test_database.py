@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from runbooks.errors import NotFound
-from storage import killpoints, switches
+from storage import killpoints, migrations, switches
 from storage.database import Database
 from storage.errors import (
     AddressRefused,
@@ -272,6 +273,46 @@ def test_a_lost_connection_costs_one_answer(postgres_url: str) -> None:
     database.write(lambda tx: switches.put(tx, "y", 2))
     assert database.read(switches.every) == {"y": 2}
     database.close()
+
+
+def test_a_stopped_replica_does_not_stop_the_others(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is paused inside an ordered transaction loses it, so that the others go on; it writes nothing when it wakes."""
+    monkeypatch.setattr("storage.transaction.IDLE", 200)
+    paused, other = Database(url=postgres_url), Database(url=postgres_url)
+    inside, wake = threading.Event(), threading.Event()
+
+    def stops(tx):
+        switches.put(tx, "x", "paused")
+        inside.set()
+        wake.wait(20)
+        switches.put(tx, "y", "paused")
+
+    future = paused.submit(stops)
+    assert inside.wait(10)
+    other.write(lambda tx: switches.put(tx, "x", "other"))
+    wake.set()
+    with pytest.raises(StorageUnavailable):
+        future.result(20)
+    assert other.read(switches.every) == {"x": "other"}
+    paused.close()
+    other.close()
+
+
+def test_only_the_owner_can_read_the_file(tmp_path: Path) -> None:
+    """What people write into incidents is not for every account of the machine, the write-ahead log included."""
+    database = Database(url=f"sqlite:///{tmp_path}/deep/muster.sqlite")
+    migrations.ready(database)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in database.file.parent.iterdir()}
+    database.close()
+    assert set(modes.values()) == {0o600}
+    assert "muster.sqlite-wal" in modes
+
+
+def test_a_file_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """A path that leads nowhere is refused with the name of the setting."""
+    (tmp_path / "file").touch()
+    with pytest.raises(AddressRefused, match="MUSTER_DATABASE_URL"):
+        Database(url=f"sqlite:///{tmp_path}/file/muster.sqlite")
 
 
 def test_an_unreachable_server_is_an_outage() -> None:

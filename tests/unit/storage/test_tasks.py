@@ -1,9 +1,11 @@
 """Tasks: claimed under a lease, settled under a fence, in the order of their lanes."""
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from storage import tasks
 from storage.database import Database
@@ -241,22 +243,31 @@ def test_replicas_share_the_work_and_keep_the_lanes(postgres_url: str) -> None:
 
 
 def test_a_lane_is_in_commit_order_across_replicas(postgres_url: str) -> None:
-    """A task whose transaction commits later stands later in its lane, even if that transaction began earlier."""
+    """Whoever enqueues into a lane second waits for the first to commit, so no older task can appear behind one that is in flight."""
     database = Database(url=postgres_url)
-    early, go = threading.Event(), threading.Event()
+    enqueued, go = threading.Event(), threading.Event()
 
     def slow(tx):
-        early.set()
+        tasks.enqueue(tx, NewTask(key="first", kind="post", lane="x"))
+        enqueued.set()
         go.wait(10)
-        tasks.enqueue(tx, NewTask(key="slow", kind="post", lane="x"))
 
-    future = database.submit(slow, ordered=False)
-    assert early.wait(10)
-    enqueue(database, NewTask(key="quick", kind="post", lane="x"))
+    first = database.submit(slow, ordered=False)
+    assert enqueued.wait(10)
+    second = database.submit(lambda tx: tasks.enqueue(tx, NewTask(key="second", kind="post", lane="x")), ordered=False)
+    deadline = time.monotonic() + 10
+    while not (second.done() or database.read(_waiters)):
+        assert time.monotonic() < deadline
+    assert not second.done()
     go.set()
-    future.result(10)
-    (first,) = claim(database)
-    assert first.key == "quick"
-    database.write(lambda tx: tasks.settle(tx, first))
-    assert keys(claim(database)) == ["slow"]
+    first.result(10)
+    second.result(10)
+    (claimed,) = claim(database)
+    assert claimed.key == "first"
+    database.write(lambda tx: tasks.settle(tx, claimed))
+    assert keys(claim(database)) == ["second"]
     database.close()
+
+
+def _waiters(tx) -> int:
+    return tx.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")).scalar_one()
