@@ -1,5 +1,6 @@
 """The shipped runbooks against the shipped backends and the simulated service, over the wire."""
 
+import re
 import socket
 import threading
 import time
@@ -22,6 +23,7 @@ from actions.simulation.server import create_app
 from actions.verification import interval, judge
 from actions.worlds import drill_registry
 from runbooks.coverage import coverage
+from runbooks.grammar import FILTERS
 from runbooks.loading import Library, load_folder
 from runbooks.matching import Matcher
 from runbooks.operation import Measurement, OutcomeStatus
@@ -30,7 +32,7 @@ from runbooks.runbook import Diagnostic, Runbook
 
 FOLDER = Path(__file__).parents[2] / "runbooks" / "library"
 DECLARED = {kind: [parameter.name for parameter in fault.parameters] for kind, fault in FAULTS.items()}
-IDS = sorted(file.stem for file in FOLDER.glob("*.md"))
+IDS = sorted(file.stem for file in FOLDER.glob("*.md") if file.stem != "README")
 PRODUCTION = "production"
 
 
@@ -286,3 +288,13 @@ def test_the_drills_alert_leads_to_its_own_runbook(library: Library, runbook_id:
     report = coverage({"rules.yaml": str({"groups": [{"name": "drill", "rules": [rule]}]})}, Matcher(library.all).match)
     chosen = None if runbook_id == "general-fallback" else runbook_id
     assert [found.runbook for found in report.rules] == [chosen]
+
+
+def test_the_librarys_page_tells_the_truth(library: Library) -> None:
+    """The table names every runbook with the fault it is drilled with, and the list of filters is the whole list."""
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| \[([a-z-]+)\]\(\1\.md\) \|.*\| `([a-z_]+)` \|$", page, re.MULTILINE))
+    assert rows == {runbook.id: runbook.header.drill.world.fault["kind"] for runbook in library.all}
+    listed = re.search(r"these filters: (.*?)\. There", page, re.DOTALL)
+    assert listed
+    assert tuple(re.findall(r"`([a-z]+)`", listed[1])) == FILTERS
