@@ -72,7 +72,6 @@ def plan(tx: Tx, ctx: Context, run_id: int) -> Dialog:
         parameters=dict(action.parameters),
         values=dict(run.plan.parameters),
         refusal=_refusal(tx, ctx, incident, run, action, now=now),
-        watch=_watch(action),
         ends_at=ends_at,
         reminder_at=ends_at - ctx.policy.reminder_before if ends_at else None,
         last_run=_last_run(tx, run, now=now),
@@ -88,12 +87,6 @@ def _refusal(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: A
         return " ".join(check.text for check in unmet)
     cleared = guards.guard(attempt(incident, run, action, run.plan), guard_state(tx, ctx, incident, now=now), now=now)
     return cleared.text if isinstance(cleared, guards.GuardRefused) else None
-
-
-def _watch(action: Action) -> str:
-    verify = action.verify
-    after = {"ask": "you are asked", "undo": "it is taken back", "escalate": "the owner is called"}[verify.otherwise.value]
-    return f"Watched for {in_words(verify.within)}: it must be {verify.holds} for {in_words(verify.for_)}; if it is not, {after}."
 
 
 def _last_run(tx: Tx, run: ActionRun, *, now: datetime) -> str:

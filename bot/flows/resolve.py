@@ -80,7 +80,7 @@ def _missing(tx: Tx, incident: Incident, resolution: str, choices: dict[str, Jso
     for item in open_mitigations(tx, incident.id):
         choice = choices.get(str(item.id))
         if choice not in CHOICES:
-            missing["mitigations"] = f"Say what becomes of {item.title}: take it back, keep it, or hand it to somebody."
+            missing["mitigations"] = f"Say what becomes of {item.title}: take it back, keep it until it ends, or hand it to somebody."
         elif choice == "hand" and not carrier:
             missing["carrier"] = f"Name who carries {item.title} from here on."
     busy = [run.title for run in runs.of_incident(tx, incident.id) if run.state in IN_FLIGHT]
@@ -93,7 +93,7 @@ def _settle(tx: Tx, ctx: Context, item: Mitigation, choice: str, carrier: str, *
     match choice:
         case "revert":
             undo.request(tx, ctx, runs.get(tx, item.run_id), by=by, reason="Taken back on resolving.", now=now)
-        case "keep":
-            register.keep(tx, item, by=by, now=now)
-        case _:
+        case "hand":
             register.hand(tx, item, to=carrier, by=by, now=now)
+        case _:
+            register.hand(tx, item, to=item.owner if ctx.directory.person(item.owner) else by.id, by=by, now=now)
