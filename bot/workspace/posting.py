@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from bot.workspace import ids
 from bot.workspace.protocol import Json, SlackError
@@ -122,8 +123,10 @@ def shown(ws: Workspace, channel: Channel, message: Json) -> Json:
 
 
 def for_client(ws: Workspace, channel: Channel, message: Json) -> Json:
-    """A message as the browser front reads it."""
+    """A message as the browser front reads it: its files at its own origin, whatever name the app knows this server by."""
     full = shown(ws, channel, message)
+    if "files" in full:
+        full["files"] = [{**file, "url_private": urlsplit(file["url_private"]).path} for file in full["files"]]
     return {**full, "pinned": "pinned_to" in full}
 
 

@@ -556,6 +556,11 @@ VIEWS: dict[str, tuple[Block, Block, str]] = {
         modal(blocks=[{"type": "carousel", "elements": [card(body=plain(1))]}]),
         "/view/blocks/0/type",
     ),
+    "no context_actions on home": (home(blocks=[section()]), home(blocks=[context_actions(icon())]), "/view/blocks/0/type"),
+    "no chart in a modal": (home(blocks=[pie()]), modal(blocks=[pie()]), "/view/blocks/0/type"),
+    "no plan on home": (home(), home(blocks=[{"type": "plan", "title": "p"}]), "/view/blocks/0/type"),
+    "no task_card in a modal": (modal(), modal(blocks=[task()]), "/view/blocks/0/type"),
+    "card in a modal": (modal(blocks=[card(body=plain(1))]), modal(blocks=[card()]), "/view/blocks/0"),
     "no container in a modal": (home(blocks=[container()]), modal(blocks=[container()]), "/view/blocks/0/type"),
     "one focus": (modal(blocks=[FOCUSED], **SUBMIT), modal(blocks=[FOCUSED, FOCUSED], **SUBMIT), "/view/blocks/1/element/focus_on_load"),
     "files 10": (
