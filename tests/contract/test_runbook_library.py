@@ -22,6 +22,7 @@ from actions.simulation.hosting import Harbour
 from actions.simulation.server import create_app
 from actions.verification import interval, judge
 from actions.worlds import drill_registry
+from bot.configuration import Configuration
 from runbooks.coverage import coverage
 from runbooks.grammar import FILTERS
 from runbooks.loading import Library, load_folder
@@ -298,3 +299,11 @@ def test_the_librarys_page_tells_the_truth(library: Library) -> None:
     listed = re.search(r"these filters: (.*?)\. There", page, re.DOTALL)
     assert listed
     assert tuple(re.findall(r"`([a-z]+)`", listed[1])) == FILTERS
+
+
+def test_whoever_the_library_pages_is_known_to_the_demo(library: Library) -> None:
+    """Owners are teams and paging targets are rotations of the built-in configuration, so that no escalation of the demo goes nowhere."""
+    configuration = Configuration.default()
+    targets = {rule.page for runbook in library.all for rule in runbook.header.escalation}
+    assert configuration.targets_missing(targets) == []
+    assert {runbook.header.owner for runbook in library.all} <= {team.id for team in configuration.directory.teams}
