@@ -111,7 +111,9 @@ class Runner:
         except (BackendError, NotFound) as error:
             return _refused(plan, f"Nothing was changed: {_lower(redact(str(error)))}", error=error)
         if not same(present, plan.before):
-            return _refused(plan, f"Nothing was changed: {drift(plan, present)} Plan again to see what it would be now.", after=present)
+            return _refused(
+                plan, f"Nothing was changed: {_drift(plan, present, backend)} Plan again to see what it would be now.", after=present
+            )
         try:
             checks = self._checks(runbook, plan, labels=labels, left=left)
         except TimeUp as error:
@@ -143,7 +145,7 @@ class Runner:
                 status=OutcomeStatus.APPLIED, reason="It already is as before; nothing had to be undone.", before=left_as, after=present
             )
         if looks and not same(present, left_as):
-            return _refused(plan, f"Not undone: {_changed(plan, present)} It was not overwritten.", after=present)
+            return _refused(plan, f"Not undone: {_changed(plan, present, backend)} It was not overwritten.", after=present)
         return self._apply(backend, plan, plan.before.value, expected=after or present, key=key, left=left)
 
     def reconcile_undo(self, plan: Plan, *, after: Reading | None, timeout: float | None = None) -> Outcome:
@@ -224,7 +226,7 @@ class Runner:
                 before=expected,
             )
         except Conflict as error:
-            return _refused(plan, f"Nothing was changed: {_changed(plan, error.current)}", after=error.current)
+            return _refused(plan, f"Nothing was changed: {_changed(plan, error.current, backend)}", after=error.current)
         except BackendError as error:
             return _refused(plan, f"Nothing was changed: {_lower(redact(str(error)))}", error=error)
         after = after.model_copy(update={"read_at": self._now()})
@@ -247,7 +249,7 @@ class Runner:
             return Outcome(status=OutcomeStatus.REFUSED, reason="It did not take effect.", before=otherwise, after=present)
         if present.value == wanted:
             return Outcome(status=OutcomeStatus.APPLIED, reason="It took effect.", before=otherwise, after=present)
-        return Outcome(status=OutcomeStatus.UNKNOWN, reason=_changed(plan, present), before=otherwise, after=present)
+        return Outcome(status=OutcomeStatus.UNKNOWN, reason=_changed(plan, present, backend), before=otherwise, after=present)
 
     def _read(self, backend: Backend, call: Call, *, timeout: float) -> Reading:
         return backend.read(call, timeout=timeout).model_copy(update={"read_at": self._now()})
@@ -284,16 +286,19 @@ def same(one: Reading, other: Reading) -> bool:
     return bool(one.value == other.value)
 
 
-def drift(plan: Plan, present: Reading) -> str:
+def _drift(plan: Plan, present: Reading, backend: Backend) -> str:
     """How the target differs from the plan (rule S7), in a sentence."""
     if present.value == plan.before.value:
         return f"{plan.call.target or 'the target'} was changed and changed back{_by(present)} since the plan was made."
-    return _changed(plan, present)
+    return _changed(plan, present, backend)
 
 
-def _changed(plan: Plan, present: Reading) -> str:
-    now = redact(_said(present.value), limit=200)
-    return f"{plan.call.target or 'the target'} was changed{_by(present)} meanwhile and is {now} now."
+def _changed(plan: Plan, present: Reading, backend: Backend) -> str:
+    try:
+        now = backend.propose(plan.call, present).before_text
+    except BackendError:  # there is no future for this call any more, so the backend has no words for its present
+        now = _said(present.value)
+    return f"{plan.call.target or 'the target'} was changed{_by(present)} meanwhile; now it is: {redact(now, limit=200)}."
 
 
 def _said(value: Json) -> str:

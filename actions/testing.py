@@ -208,15 +208,15 @@ def lets_one_of_two_win(subject: Subject) -> None:
     wanted = subject.backend.propose(subject.call, before).value
     ends: list[str] = []
 
-    def change(value: Json, key: str) -> None:
+    def change(key: str) -> None:
         try:
-            subject.backend.apply(subject.call, value, expected=before, key=key, timeout=TIMEOUT)
+            subject.backend.apply(subject.call, wanted, expected=before, key=key, timeout=TIMEOUT)
         except Conflict:
             ends.append("conflict")
         else:
             ends.append("applied")
 
-    threads = [threading.Thread(target=change, args=args) for args in ((wanted, "k5"), (subject.other, "k6"))]
+    threads = [threading.Thread(target=change, args=(key,)) for key in ("k5", "k6")]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -15,6 +15,7 @@ from runbooks.severity import Tier
 from runbooks.value import Json
 
 WHO = "The simulated service"
+MOST_BY = 200  # characters of a name that its wire takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +225,7 @@ class Simulation:
         what = f"{kind.path} {call.target}"
         if expected.revision is None:
             raise CallInvalid(f"{what} was read without a version; nothing was sent.")
-        body = {"value": value, "if_version": int(expected.revision), "by": f"muster/{key}", "key": key}
+        body = {"value": value, "if_version": int(expected.revision), "by": f"muster/{key}"[:MOST_BY], "key": key}
         answer = self._wire.send("PUT", _path(kind, call), body=body, timeout=timeout)
         refuse(answer, who=WHO, what=what, conflict=lambda: _reading(kind, _current(answer)))
         return _changed(kind, answer)

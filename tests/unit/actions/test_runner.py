@@ -172,7 +172,7 @@ def test_s7_drift_after_planning_is_refused() -> None:
     recording.put(TARGET, {"value": 7}, by="ben")
     outcome = execute(run, made, book)
     assert outcome.status is OutcomeStatus.REFUSED
-    assert "was changed by ben meanwhile and is value 7 now" in outcome.reason
+    assert "was changed by ben meanwhile; now it is: value 7." in outcome.reason
     assert recording.effects == []
 
 
