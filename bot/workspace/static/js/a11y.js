@@ -36,7 +36,8 @@ export function roving(root, selector, { wrap = false, horizontal = false } = {}
   const keys = horizontal ? { ArrowLeft: -1, ArrowRight: 1 } : { ArrowUp: -1, ArrowDown: 1 };
   root.addEventListener("keydown", (event) => {
     const item = event.target.closest(selector);
-    if (!item || (event.target !== item && isField(event.target)) || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!item || (event.target !== item && isField(event.target)) || event.altKey || event.ctrlKey || event.metaKey)
+      return;
     const items = [...root.querySelectorAll(selector)].filter((node) => node.offsetParent !== null);
     const next = target(items, items.indexOf(item), event.key, keys, wrap);
     if (!next) return;
@@ -57,7 +58,8 @@ function target(items, at, key, keys, wrap) {
 
 const isField = (node) => /^(INPUT|TEXTAREA|SELECT)$/.test(node.tagName) || node.isContentEditable;
 
-const FOCUSABLE = 'a[href], button:not(:disabled), input:not(:disabled), textarea:not(:disabled), select:not(:disabled), summary, [tabindex="0"]';
+const FOCUSABLE =
+  'a[href], button:not(:disabled), input:not(:disabled), textarea:not(:disabled), select:not(:disabled), summary, [tabindex="0"]';
 
 /** Keep Tab inside `root`. */
 export function trapFocus(root) {
@@ -66,7 +68,8 @@ export function trapFocus(root) {
     const items = [...root.querySelectorAll(FOCUSABLE)].filter((node) => node.offsetParent !== null);
     if (items.length === 0) return;
     const edge = event.shiftKey ? items[0] : items.at(-1);
-    if (document.activeElement !== edge && root.contains(document.activeElement) && document.activeElement !== root) return;
+    if (document.activeElement !== edge && root.contains(document.activeElement) && document.activeElement !== root)
+      return;
     event.preventDefault();
     (event.shiftKey ? items.at(-1) : items[0]).focus();
   });
@@ -81,6 +84,8 @@ export function rememberFocus() {
     if (before?.isConnected && before !== document.body) return before.focus();
     const place = scope ? document.querySelector(`[data-ts="${CSS.escape(scope)}"]`) : document;
     const successor = key ? place?.querySelector(`[data-fk="${CSS.escape(key)}"]`) : null;
-    (successor ?? document.querySelector(".composer textarea") ?? document.getElementById("main"))?.focus({ preventScroll: true });
+    (successor ?? document.querySelector(".composer textarea") ?? document.getElementById("main"))?.focus({
+      preventScroll: true,
+    });
   };
 }

@@ -19,7 +19,8 @@ async function call(path, options) {
     throw new ApiError(UNREACHABLE, "unreachable");
   }
   const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw new ApiError(sentence(body.error, response.status), body.error ?? `http_${response.status}`, body);
+  if (!response.ok)
+    throw new ApiError(sentence(body.error, response.status), body.error ?? `http_${response.status}`, body);
   return body;
 }
 

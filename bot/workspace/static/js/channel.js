@@ -19,10 +19,20 @@ let shown = null;
 
 const words = (value) => (typeof value === "object" ? value?.value : value) ?? "";
 
-export const backButton = () => h("button", { type: "button", class: "icon-button back-button", "aria-label": "Back to the list", onclick: () => {
-  document.body.dataset.pane = "sidebar";
-  document.querySelector("#sidebar [aria-current=page]")?.focus();
-} }, icon("back"));
+export const backButton = () =>
+  h(
+    "button",
+    {
+      type: "button",
+      class: "icon-button back-button",
+      "aria-label": "Back to the list",
+      onclick: () => {
+        document.body.dataset.pane = "sidebar";
+        document.querySelector("#sidebar [aria-current=page]")?.focus();
+      },
+    },
+    icon("back"),
+  );
 
 /** Show `id` in the main pane; the same channel again keeps its scroll position and draft. */
 export function showChannel(id, { openThread, head = null }) {
@@ -32,10 +42,23 @@ export function showChannel(id, { openThread, head = null }) {
   const channel = lookup.channel(id);
   const main = clear(document.getElementById("main"));
   if (!channel) {
-    main.append(h("header", { class: "pane-head" }, backButton(), h("div", { class: "pane-title" }, h("h1", {}, "Not here"))), h("div", { class: "empty" }, h("p", {}, "This conversation does not exist, or you are not in it."), h("a", { class: "button primary", href: "#/" }, "To the first channel")));
+    main.append(
+      h("header", { class: "pane-head" }, backButton(), h("div", { class: "pane-title" }, h("h1", {}, "Not here"))),
+      h(
+        "div",
+        { class: "empty" },
+        h("p", {}, "This conversation does not exist, or you are not in it."),
+        h("a", { class: "button primary", href: "#/" }, "To the first channel"),
+      ),
+    );
     return null;
   }
-  const messages = new MessageList({ channel: id, openThread, label: `Messages in ${lookup.channelTitle(channel)}`, empty: introduction(channel) });
+  const messages = new MessageList({
+    channel: id,
+    openThread,
+    label: `Messages in ${lookup.channelTitle(channel)}`,
+    empty: introduction(channel),
+  });
   const headHost = h("div", { class: "head-host" });
   const bar = h("div", { class: "bar-host" });
   const foot = h("div", { class: "foot-host" });
@@ -63,18 +86,48 @@ function header(channel) {
   const partner = channel.is_im ? lookup.partner(channel) : null;
   const sign = partner ? avatar(partner, "small") : icon(channel.is_private ? "lock" : "hash", "title-icon");
   const topic = words(channel.topic) || (partner ? partner.title : "");
-  return h("header", { class: "pane-head" }, backButton(), sign,
-    h("div", { class: "pane-title" }, h("h1", {}, title), topic ? h("div", { class: "topic", title: plain(topic) }, mrkdwn(topic)) : null),
+  return h(
+    "header",
+    { class: "pane-head" },
+    backButton(),
+    sign,
+    h(
+      "div",
+      { class: "pane-title" },
+      h("h1", {}, title),
+      topic ? h("div", { class: "topic", title: plain(topic) }, mrkdwn(topic)) : null,
+    ),
     channel.is_archived ? h("span", { class: "badge-app" }, "Archived") : null,
-    channel.is_im ? null : h("button", { type: "button", class: "head-button", "aria-haspopup": "menu", "aria-label": `${memberIds(channel).length} members`, onclick: (event) => openMembers(event.currentTarget, channel) }, icon("people"), h("span", {}, memberIds(channel).length)));
+    channel.is_im
+      ? null
+      : h(
+          "button",
+          {
+            type: "button",
+            class: "head-button",
+            "aria-haspopup": "menu",
+            "aria-label": `${memberIds(channel).length} members`,
+            onclick: (event) => openMembers(event.currentTarget, channel),
+          },
+          icon("people"),
+          h("span", {}, memberIds(channel).length),
+        ),
+  );
 }
 
 function openMembers(anchor, channel) {
   const everyone = memberIds(channel).map((id) => lookup.user(id) ?? { id, name: id });
-  menu(anchor, "Members", [{ heading: `Members of ${channel.name}` }, ...everyone.sort((a, b) => lookup.name(a).localeCompare(lookup.name(b))).map((user) => ({
-    label: lookup.isMe(user.id) ? `${lookup.name(user)} (you)` : lookup.name(user), hint: user.title ?? (user.is_bot ? "App" : ""), icon: avatar(user, "small"),
-    run: () => (lookup.isBot(user.id) ? go("#/home") : !lookup.isMe(user.id) && openDm(user.id)),
-  }))]);
+  menu(anchor, "Members", [
+    { heading: `Members of ${channel.name}` },
+    ...everyone
+      .sort((a, b) => lookup.name(a).localeCompare(lookup.name(b)))
+      .map((user) => ({
+        label: lookup.isMe(user.id) ? `${lookup.name(user)} (you)` : lookup.name(user),
+        hint: user.title ?? (user.is_bot ? "App" : ""),
+        icon: avatar(user, "small"),
+        run: () => (lookup.isBot(user.id) ? go("#/home") : !lookup.isMe(user.id) && openDm(user.id)),
+      })),
+  ]);
 }
 
 function pinBar(channel, messages) {
@@ -83,7 +136,19 @@ function pinBar(channel, messages) {
   const pinned = [...earlier, ...sorted(loaded).filter((message) => message.pinned)];
   const marks = channel.bookmarks ?? [];
   if (pinned.length + marks.length === 0) return fragment();
-  const pins = pinned.length ? h("button", { type: "button", class: "bar-item", "aria-haspopup": "menu", onclick: (event) => openPins(event.currentTarget, pinned, messages) }, icon("pin"), `${pinned.length} pinned`) : null;
+  const pins = pinned.length
+    ? h(
+        "button",
+        {
+          type: "button",
+          class: "bar-item",
+          "aria-haspopup": "menu",
+          onclick: (event) => openPins(event.currentTarget, pinned, messages),
+        },
+        icon("pin"),
+        `${pinned.length} pinned`,
+      )
+    : null;
   return h("div", { class: "bar", role: "toolbar", "aria-label": "Pins and bookmarks" }, pins, marks.map(bookmark));
 }
 
@@ -95,17 +160,31 @@ function bookmark(mark) {
 }
 
 function openPins(anchor, pinned, messages) {
-  menu(anchor, "Pinned messages", [{ heading: "Pinned" }, ...pinned.map((message) => ({
-    label: message.text ? plain(message.text).slice(0, 90) : "Earlier message", hint: [message.user && author(message).name, shortly(fromTs(message.ts))].filter(Boolean).join(", "), icon: icon("pin"),
-    run: () => messages.reveal(message.ts),
-  }))]);
+  menu(anchor, "Pinned messages", [
+    { heading: "Pinned" },
+    ...pinned.map((message) => ({
+      label: message.text ? plain(message.text).slice(0, 90) : "Earlier message",
+      hint: [message.user && author(message).name, shortly(fromTs(message.ts))].filter(Boolean).join(", "),
+      icon: icon("pin"),
+      run: () => messages.reveal(message.ts),
+    })),
+  ]);
 }
 
 function introduction(channel) {
   const partner = channel.is_im ? lookup.partner(channel) : null;
-  const sign = partner ? avatar(partner) : h("span", { class: "intro-sign" }, icon(channel.is_private ? "lock" : "hash"));
-  const text = partner ? `This is the beginning of your conversation with ${lookup.name(partner)}.` : words(channel.purpose) || "This is the very beginning of the channel.";
-  return h("div", { class: "intro" }, sign, h("div", {}, h("h3", {}, lookup.channelTitle(channel)), h("p", { class: "muted" }, mrkdwn(text))));
+  const sign = partner
+    ? avatar(partner)
+    : h("span", { class: "intro-sign" }, icon(channel.is_private ? "lock" : "hash"));
+  const text = partner
+    ? `This is the beginning of your conversation with ${lookup.name(partner)}.`
+    : words(channel.purpose) || "This is the very beginning of the channel.";
+  return h(
+    "div",
+    { class: "intro" },
+    sign,
+    h("div", {}, h("h3", {}, lookup.channelTitle(channel)), h("p", { class: "muted" }, mrkdwn(text))),
+  );
 }
 
 /** The composer, or what stands in its place. It is only built anew when it becomes another thing. */
@@ -114,9 +193,24 @@ function footer(foot, channel) {
   if (foot.dataset.kind === kind) return;
   foot.dataset.kind = kind;
   clear(foot);
-  if (kind === "archived") foot.append(h("p", { class: "join-bar" }, "This channel is archived. It can be read, not written to."));
-  else if (kind === "join") foot.append(h("div", { class: "join-bar" }, h("span", {}, `You are looking at #${channel.name}.`), h("button", { type: "button", class: "button primary", onclick: () => join(channel) }, "Join channel")));
-  else foot.append(composer({ channel: channel.id, placeholder: `Message ${channel.is_im ? lookup.channelTitle(channel) : `#${channel.name}`}` }).node);
+  if (kind === "archived")
+    foot.append(h("p", { class: "join-bar" }, "This channel is archived. It can be read, not written to."));
+  else if (kind === "join")
+    foot.append(
+      h(
+        "div",
+        { class: "join-bar" },
+        h("span", {}, `You are looking at #${channel.name}.`),
+        h("button", { type: "button", class: "button primary", onclick: () => join(channel) }, "Join channel"),
+      ),
+    );
+  else
+    foot.append(
+      composer({
+        channel: channel.id,
+        placeholder: `Message ${channel.is_im ? lookup.channelTitle(channel) : `#${channel.name}`}`,
+      }).node,
+    );
 }
 
 async function join(channel) {

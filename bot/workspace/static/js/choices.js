@@ -9,21 +9,41 @@ import { lookup, state } from "./store.js";
 const words = (object) => textObject(object).textContent;
 
 function optionItem(option) {
-  return { key: option.value, node: h("span", {}, textObject(option.text)), text: words(option.text), description: option.description ? words(option.description) : "", data: option };
+  return {
+    key: option.value,
+    node: h("span", {}, textObject(option.text)),
+    text: words(option.text),
+    description: option.description ? words(option.description) : "",
+    data: option,
+  };
 }
 
 function userItem(id) {
   const user = lookup.user(id) ?? { id, name: id };
-  return { key: id, node: h("span", { class: "picker-person" }, avatar(user, "tiny"), lookup.name(user)), text: lookup.name(user), description: user.title ?? "", data: id };
+  return {
+    key: id,
+    node: h("span", { class: "picker-person" }, avatar(user, "tiny"), lookup.name(user)),
+    text: lookup.name(user),
+    description: user.title ?? "",
+    data: id,
+  };
 }
 
 function channelItem(id) {
   const channel = lookup.channel(id) ?? { id, name: id };
   const sign = channel.is_im ? icon("at") : icon(channel.is_private ? "lock" : "hash");
-  return { key: id, node: h("span", { class: "picker-person" }, sign, lookup.channelTitle(channel)), text: lookup.channelTitle(channel), data: id };
+  return {
+    key: id,
+    node: h("span", { class: "picker-person" }, sign, lookup.channelTitle(channel)),
+    text: lookup.channelTitle(channel),
+    data: id,
+  };
 }
 
-const people = () => [...state.users.values()].filter((user) => !user.deleted && (!user.is_bot || lookup.isBot(user.id))).map((user) => userItem(user.id));
+const people = () =>
+  [...state.users.values()]
+    .filter((user) => !user.deleted && (!user.is_bot || lookup.isBot(user.id)))
+    .map((user) => userItem(user.id));
 
 function conversations(el) {
   const include = el.filter?.include;
@@ -33,10 +53,12 @@ function conversations(el) {
     .map((channel) => channelItem(channel.id));
 }
 
-const publicChannels = () => [...state.channels.values()].filter((one) => !one.is_im && !one.is_private).map((one) => channelItem(one.id));
+const publicChannels = () =>
+  [...state.channels.values()].filter((one) => !one.is_im && !one.is_private).map((one) => channelItem(one.id));
 
 function optionGroups(el) {
-  if (el.option_groups) return el.option_groups.map((group) => ({ label: words(group.label), options: group.options.map(optionItem) }));
+  if (el.option_groups)
+    return el.option_groups.map((group) => ({ label: words(group.label), options: group.options.map(optionItem) }));
   return [{ options: (el.options ?? []).map(optionItem) }];
 }
 
@@ -47,9 +69,18 @@ async function external(surface, blockId, el, query) {
 
 const KINDS = {
   static: { item: optionItem, field: "selected_option", groups: (_s, _b, el) => optionGroups(el) },
-  external: { item: optionItem, field: "selected_option", groups: external, remote: (el) => ({ min: el.min_query_length ?? 3 }) },
+  external: {
+    item: optionItem,
+    field: "selected_option",
+    groups: external,
+    remote: (el) => ({ min: el.min_query_length ?? 3 }),
+  },
   users: { item: userItem, field: "selected_user", groups: () => [{ options: people() }] },
-  conversations: { item: channelItem, field: "selected_conversation", groups: (_s, _b, el) => [{ options: conversations(el) }] },
+  conversations: {
+    item: channelItem,
+    field: "selected_conversation",
+    groups: (_s, _b, el) => [{ options: conversations(el) }],
+  },
   channels: { item: channelItem, field: "selected_channel", groups: () => [{ options: publicChannels() }] },
 };
 
@@ -59,10 +90,13 @@ export function select(el, { surface, blockId, attrs, label, act }) {
   const kind = KINDS[el.type.replace(/^multi_/, "").replace(/_select$/, "")];
   const field = multi ? `${kind.field}s` : kind.field;
   const held = surface.values.get(blockId, el);
-  const chosen = (multi ? held ?? [] : held ? [held] : []).map(kind.item);
+  const chosen = (multi ? (held ?? []) : held ? [held] : []).map(kind.item);
   const send = (items) => act({ [field]: multi ? items.map((one) => one.data) : items[0].data });
   return picker({
-    label, attrs, multi, chosen,
+    label,
+    attrs,
+    multi,
+    chosen,
     placeholder: el.placeholder?.text,
     max: el.max_selected_items,
     remote: kind.remote?.(el),

@@ -18,10 +18,34 @@ export function openDialog({ title, className = "", build, onDismiss, onCross, o
     close();
   };
   const heading = h("h2", { id: titleId }, title);
-  const back = h("button", { type: "button", class: "icon-button dialog-back", "aria-label": "Back", hidden: !onBack, onclick: () => onBack?.() }, icon("back"));
-  const head = h("header", { class: "dialog-head" }, back, heading,
-    h("button", { type: "button", class: "icon-button", "aria-label": "Close", onclick: onCross ?? dismiss }, icon("close")));
-  const node = h("dialog", { class: `dialog ${className}`, "aria-labelledby": titleId, "aria-modal": "true" }, head, h("div", { class: "toasts", role: "status" }));
+  const back = h(
+    "button",
+    {
+      type: "button",
+      class: "icon-button dialog-back",
+      "aria-label": "Back",
+      hidden: !onBack,
+      onclick: () => onBack?.(),
+    },
+    icon("back"),
+  );
+  const head = h(
+    "header",
+    { class: "dialog-head" },
+    back,
+    heading,
+    h(
+      "button",
+      { type: "button", class: "icon-button", "aria-label": "Close", onclick: onCross ?? dismiss },
+      icon("close"),
+    ),
+  );
+  const node = h(
+    "dialog",
+    { class: `dialog ${className}`, "aria-labelledby": titleId, "aria-modal": "true" },
+    head,
+    h("div", { class: "toasts", role: "status" }),
+  );
   const offLayer = layer(dismiss);
   node.addEventListener("cancel", (event) => event.preventDefault());
   node.addEventListener("close", () => node.isConnected && dismiss()); // Some browsers close on a second Escape unasked.
@@ -59,11 +83,26 @@ export function confirmDialog({ title, text, confirm, deny, style, render }) {
           close();
           resolve(value);
         };
-        return h("div", { class: "dialog-body" },
+        return h(
+          "div",
+          { class: "dialog-body" },
           h("div", { class: "confirm-text" }, render ? render(text) : text),
-          h("footer", { class: "dialog-foot" },
+          h(
+            "footer",
+            { class: "dialog-foot" },
             h("button", { type: "button", class: "button", onclick: answer(false) }, deny || "Cancel"),
-            h("button", { type: "button", class: `button ${style === "danger" ? "danger" : "primary"}`, data: { confirm: "yes" }, onclick: answer(true) }, confirm || "Confirm")));
+            h(
+              "button",
+              {
+                type: "button",
+                class: `button ${style === "danger" ? "danger" : "primary"}`,
+                data: { confirm: "yes" },
+                onclick: answer(true),
+              },
+              confirm || "Confirm",
+            ),
+          ),
+        );
       },
     });
     // A dangerous question starts on "no".

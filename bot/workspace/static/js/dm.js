@@ -38,25 +38,58 @@ export function newChannel() {
     title: "New channel",
     className: "dialog-small",
     build: (close) => {
-      const name = h("input", { class: "input", id: "new-channel-name", maxlength: 80, autocomplete: "off", spellcheck: "false", placeholder: "inc-checkout", "aria-describedby": "new-channel-error" });
+      const name = h("input", {
+        class: "input",
+        id: "new-channel-name",
+        maxlength: 80,
+        autocomplete: "off",
+        spellcheck: "false",
+        placeholder: "inc-checkout",
+        "aria-describedby": "new-channel-error",
+      });
       const secret = h("input", { type: "checkbox" });
       const error = h("p", { class: "field-error", id: "new-channel-error", role: "alert", hidden: true });
       name.addEventListener("input", () => {
         name.value = name.value.toLowerCase().replaceAll(" ", "-");
       });
-      return h("form", { class: "dialog-body", onsubmit: (event) => {
-        event.preventDefault();
-        create(name.value.trim(), secret.checked).then(close, (problem) => {
-          error.textContent = problem.message;
-          error.hidden = false;
-          name.focus();
-        });
-      } },
-      h("div", { class: "field-block" }, h("label", { class: "label", for: "new-channel-name" }, "Name"), name, error, h("p", { class: "hint" }, "Lower-case letters, digits, hyphens and underscores.")),
-      h("label", { class: "choice" }, secret, h("span", {}, "Private", h("small", {}, "Only people who are invited can see it."))),
-      h("footer", { class: "dialog-foot" }, h("button", { type: "button", class: "button", onclick: close }, "Cancel"), h("button", { type: "submit", class: "button primary" }, "Create")));
+      return h(
+        "form",
+        {
+          class: "dialog-body",
+          onsubmit: (event) => {
+            event.preventDefault();
+            create(name.value.trim(), secret.checked).then(close, (problem) => {
+              error.textContent = problem.message;
+              error.hidden = false;
+              name.focus();
+            });
+          },
+        },
+        h(
+          "div",
+          { class: "field-block" },
+          h("label", { class: "label", for: "new-channel-name" }, "Name"),
+          name,
+          error,
+          h("p", { class: "hint" }, "Lower-case letters, digits, hyphens and underscores."),
+        ),
+        h(
+          "label",
+          { class: "choice" },
+          secret,
+          h("span", {}, "Private", h("small", {}, "Only people who are invited can see it.")),
+        ),
+        h(
+          "footer",
+          { class: "dialog-foot" },
+          h("button", { type: "button", class: "button", onclick: close }, "Cancel"),
+          h("button", { type: "submit", class: "button primary" }, "Create"),
+        ),
+      );
     },
-  }).node.querySelector("input").focus();
+  })
+    .node.querySelector("input")
+    .focus();
 }
 
 async function create(name, isPrivate) {

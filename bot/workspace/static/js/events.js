@@ -42,7 +42,8 @@ function countReply(channel, reply) {
   });
 }
 
-const mentionsMe = (message) => (message.text ?? "").includes(`<@${state.me}`) || /<!(here|channel|everyone)/.test(message.text ?? "");
+const mentionsMe = (message) =>
+  (message.text ?? "").includes(`<@${state.me}`) || /<!(here|channel|everyone)/.test(message.text ?? "");
 const author = (message) => message.username || lookup.name(state.users.get(message.user));
 
 function markUnread(channel, message) {
@@ -68,7 +69,8 @@ export function readSoon(channel) {
 
 function unreadReply(channel, message) {
   if (message.user === state.me) return;
-  if (state.route.thread === message.thread_ts) announce(`${author(message)} replied: ${plain(message.text).slice(0, 200)}`);
+  if (state.route.thread === message.thread_ts)
+    announce(`${author(message)} replied: ${plain(message.text).slice(0, 200)}`);
   else if (mentionsMe(message)) markUnread(channel, message);
 }
 
@@ -117,7 +119,8 @@ export function showView(view) {
   if (!view || view.type === "home") return view && showHome(view);
   const at = state.views.findIndex((one) => one.id === view.id);
   if (at >= 0) state.views = state.views.with(at, view);
-  else if (state.views.some((one) => one.id === view.previous_view_id || one.id === view.root_view_id)) state.views = [...state.views, view];
+  else if (state.views.some((one) => one.id === view.previous_view_id || one.id === view.root_view_id))
+    state.views = [...state.views, view];
   else state.views = [view];
   notify("views");
 }

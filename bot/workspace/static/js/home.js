@@ -27,10 +27,21 @@ export async function showApp(route, { openThread }) {
 }
 
 function head(tab) {
-  const to = (name, hash, label) => h("a", { class: "tab", href: hash, "aria-current": tab === name ? "page" : null }, label);
-  return h("header", { class: "pane-head pane-head-app" }, backButton(), avatar(lookup.user(state.app.bot_user_id), "small"),
+  const to = (name, hash, label) =>
+    h("a", { class: "tab", href: hash, "aria-current": tab === name ? "page" : null }, label);
+  return h(
+    "header",
+    { class: "pane-head pane-head-app" },
+    backButton(),
+    avatar(lookup.user(state.app.bot_user_id), "small"),
     h("div", { class: "pane-title" }, h("h1", {}, appName(), h("span", { class: "badge-app" }, "App"))),
-    h("nav", { class: "tabs", "aria-label": appName() }, to("home", "#/home", "Home"), to("messages", "#/home/messages", "Messages")));
+    h(
+      "nav",
+      { class: "tabs", "aria-label": appName() },
+      to("home", "#/home", "Home"),
+      to("messages", "#/home/messages", "Messages"),
+    ),
+  );
 }
 
 async function openHome() {
@@ -39,12 +50,21 @@ async function openHome() {
     const blocks = h("div", { class: "blocks home-blocks" });
     const error = h("p", { class: "message-error", role: "alert", hidden: true });
     const empty = h("p", { class: "empty", hidden: true });
-    clear(document.getElementById("main")).append(head("home"), h("div", { class: "scroller home", tabindex: -1 }, error, blocks, empty));
+    clear(document.getElementById("main")).append(
+      head("home"),
+      h("div", { class: "scroller home", tabindex: -1 }, error, blocks, empty),
+    );
     const say = (text) => {
       error.textContent = text;
       error.hidden = !text;
     };
-    const surface = new Surface({ kind: "home", id: "home", container: () => ({ type: "view", view_id: state.home?.id }), onStart: () => say(""), onError: say });
+    const surface = new Surface({
+      kind: "home",
+      id: "home",
+      container: () => ({ type: "view", view_id: state.home?.id }),
+      onStart: () => say(""),
+      onError: say,
+    });
     shown = { blocks, empty, surface, off: subscribe("home", draw) };
   }
   draw();
@@ -77,4 +97,3 @@ export async function refreshHome() {
   const answer = await post("/client/home", { user: state.me });
   if (answer.view) showHome(answer.view);
 }
-

@@ -51,7 +51,7 @@ function adopt(boot, me) {
   state.channels = new Map(boot.channels.map((channel) => [channel.id, channel]));
   for (const channel of boot.channels) {
     const count = typeof channel.unread === "number" ? channel.unread : 0;
-    if (count > 0) state.unread.set(channel.id, { count, mentions: channel.is_im ? count : channel.mentions ?? 0 });
+    if (count > 0) state.unread.set(channel.id, { count, mentions: channel.is_im ? count : (channel.mentions ?? 0) });
   }
   setZone(me.tz);
   document.title = boot.team?.name ?? "Workspace";
@@ -105,7 +105,8 @@ async function catchUp() {
   notify("channels", "channel");
   const channel = shownChannel();
   const keys = [channel && { channel: channel.id }, shownThread()].filter(Boolean);
-  for (const key of state.lists.keys()) if (!keys.some((one) => key === one.channel || key === `${one.channel}:${one.thread}`)) state.lists.delete(key);
+  for (const key of state.lists.keys())
+    if (!keys.some((one) => key === one.channel || key === `${one.channel}:${one.thread}`)) state.lists.delete(key);
   await refresh(keys);
   await refreshHome();
 }
@@ -116,19 +117,35 @@ function lost() {
 }
 
 function defaultChannel() {
-  const mine = [...state.channels.values()].filter((channel) => !channel.is_im && !channel.is_archived && lookup.isMember(channel));
-  return (mine.find((channel) => channel.name === "incidents") ?? mine.find((channel) => channel.name === "general") ?? mine[0])?.id ?? "";
+  const mine = [...state.channels.values()].filter(
+    (channel) => !channel.is_im && !channel.is_archived && lookup.isMember(channel),
+  );
+  return (
+    (
+      mine.find((channel) => channel.name === "incidents") ??
+      mine.find((channel) => channel.name === "general") ??
+      mine[0]
+    )?.id ?? ""
+  );
 }
 
 async function routed() {
   const route = parse(location.hash);
-  if (route.name === "default") return history.replaceState(null, "", `${location.pathname}${location.search}${toChannel(defaultChannel())}`), routed();
+  if (route.name === "default")
+    return (
+      history.replaceState(null, "", `${location.pathname}${location.search}${toChannel(defaultChannel())}`),
+      routed()
+    );
   const botDm = lookup.channel(route.channel);
-  if (route.name === "channel" && botDm?.is_im && lookup.isBot(lookup.partner(botDm)?.id)) Object.assign(route, { name: "home", tab: "messages", ts: route.ts });
+  if (route.name === "channel" && botDm?.is_im && lookup.isBot(lookup.partner(botDm)?.id))
+    Object.assign(route, { name: "home", tab: "messages", ts: route.ts });
   state.route = route;
   document.body.dataset.pane = "main";
   if (!route.thread) closeThread();
-  const pane = route.name === "home" ? await showApp(route, { openThread: threadOpener(route) }) : (leaveHome(), showChannel(route.channel, { openThread: threadOpener(route) }));
+  const pane =
+    route.name === "home"
+      ? await showApp(route, { openThread: threadOpener(route) })
+      : (leaveHome(), showChannel(route.channel, { openThread: threadOpener(route) }));
   if (state.route !== route) return;
   markRead();
   notify("channels");
@@ -144,7 +161,8 @@ async function reveal(route, pane) {
   if (route.ts && !(await pane.list.reveal(route.ts))) toast("This message is not here any more.");
   if (!route.ts) {
     await pane.list.load();
-    if (matchMedia("(hover: hover) and (min-width: 641px)").matches && !document.querySelector("dialog[open]")) document.querySelector("#main .composer textarea")?.focus({ preventScroll: true });
+    if (matchMedia("(hover: hover) and (min-width: 641px)").matches && !document.querySelector("dialog[open]"))
+      document.querySelector("#main .composer textarea")?.focus({ preventScroll: true });
   }
 }
 
@@ -157,7 +175,8 @@ function showThread(route, ts, options) {
     onClose: () => {
       state.route.thread = null;
       closeThread();
-      if (parse(location.hash).thread) history.replaceState(null, "", `${location.pathname}${location.search}${toChannel(route.channel)}`);
+      if (parse(location.hash).thread)
+        history.replaceState(null, "", `${location.pathname}${location.search}${toChannel(route.channel)}`);
       document.querySelector(`#main [data-ts="${CSS.escape(ts)}"]`)?.focus({ preventScroll: true });
     },
   });

@@ -5,7 +5,11 @@ import { mrkdwn } from "./mrkdwn.js";
 
 /** Render standard markdown. Anything it does not know is shown as it was written. */
 export function markdown(text) {
-  return blocks(String(text ?? "").replace(/\r\n?/g, "\n").split("\n"));
+  return blocks(
+    String(text ?? "")
+      .replace(/\r\n?/g, "\n")
+      .split("\n"),
+  );
 }
 
 function blocks(lines) {
@@ -26,9 +30,16 @@ const RULE = /^ {0,3}([-*_])(?:\s*\1){2,}\s*$/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
 const TABLE_RULE = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
 
-const isTable = (lines, i) => lines[i].includes("|") && TABLE_RULE.test(lines[i + 1] ?? "") && (lines[i + 1] ?? "").includes("-");
+const isTable = (lines, i) =>
+  lines[i].includes("|") && TABLE_RULE.test(lines[i + 1] ?? "") && (lines[i + 1] ?? "").includes("-");
 const startsBlock = (lines, i) =>
-  lines[i].trim() === "" || FENCE.test(lines[i]) || HEADING.test(lines[i]) || RULE.test(lines[i]) || /^ {0,3}>/.test(lines[i]) || ITEM.test(lines[i]) || isTable(lines, i);
+  lines[i].trim() === "" ||
+  FENCE.test(lines[i]) ||
+  HEADING.test(lines[i]) ||
+  RULE.test(lines[i]) ||
+  /^ {0,3}>/.test(lines[i]) ||
+  ITEM.test(lines[i]) ||
+  isTable(lines, i);
 
 const RULES = [
   { test: (lines, i) => lines[i].trim() === "", take: (_, i) => ({ node: null, next: i + 1 }) },
@@ -37,7 +48,14 @@ const RULES = [
     test: (lines, i) => HEADING.test(lines[i]),
     take: (lines, i) => {
       const [, marks, text] = HEADING.exec(lines[i]);
-      return { node: h("div", { class: `md-h md-h${marks.length}`, role: "heading", "aria-level": Math.min(6, marks.length + 2) }, inline(text)), next: i + 1 };
+      return {
+        node: h(
+          "div",
+          { class: `md-h md-h${marks.length}`, role: "heading", "aria-level": Math.min(6, marks.length + 2) },
+          inline(text),
+        ),
+        next: i + 1,
+      };
     },
   },
   { test: (lines, i) => RULE.test(lines[i]), take: (_, i) => ({ node: h("hr"), next: i + 1 }) },
@@ -57,14 +75,21 @@ function fence(lines, i) {
 function quote(lines, i) {
   let end = i;
   while (end < lines.length && /^ {0,3}>/.test(lines[end])) end += 1;
-  return { node: h("blockquote", {}, blocks(lines.slice(i, end).map((line) => line.replace(/^ {0,3}>\s?/, "")))), next: end };
+  return {
+    node: h("blockquote", {}, blocks(lines.slice(i, end).map((line) => line.replace(/^ {0,3}>\s?/, "")))),
+    next: end,
+  };
 }
 
 function paragraph(lines, i) {
   let end = i + 1;
   while (end < lines.length && !startsBlock(lines, end)) end += 1;
   const text = lines.slice(i, end);
-  const pieces = text.flatMap((line, n) => (n ? [/ {2,}$|\\$/.test(text[n - 1]) ? h("br") : " ", inline(line.trim().replace(/\\$/, ""))] : [inline(line.trim().replace(/\\$/, ""))]));
+  const pieces = text.flatMap((line, n) =>
+    n
+      ? [/ {2,}$|\\$/.test(text[n - 1]) ? h("br") : " ", inline(line.trim().replace(/\\$/, ""))]
+      : [inline(line.trim().replace(/\\$/, ""))],
+  );
   return { node: h("p", {}, pieces), next: end };
 }
 
@@ -78,7 +103,12 @@ function list(lines, i) {
     if (!match || match[1].length !== indent.length || /\d/.test(match[2]) !== ordered) break;
     const body = [match[3]];
     let end = at + 1;
-    while (end < lines.length && (/^\s/.test(lines[end]) ? indentOf(lines[end]) > indent.length : lines[end].trim() === "" && indentOf(lines[end + 1] ?? "") > indent.length)) {
+    while (
+      end < lines.length &&
+      (/^\s/.test(lines[end])
+        ? indentOf(lines[end]) > indent.length
+        : lines[end].trim() === "" && indentOf(lines[end + 1] ?? "") > indent.length)
+    ) {
       body.push(lines[end].slice(Math.min(indentOf(lines[end]), indent.length + 2)));
       end += 1;
     }
@@ -101,20 +131,40 @@ function item(body) {
 }
 
 function cells(line) {
-  const inner = line.trim().replace(/^\|/, "").replace(/(?<!\\)\|$/, "");
+  const inner = line
+    .trim()
+    .replace(/^\|/, "")
+    .replace(/(?<!\\)\|$/, "");
   return inner.split(/(?<!\\)\|/).map((cell) => cell.trim().replace(/\\\|/g, "|"));
 }
 
 function table(lines, i) {
-  const aligns = cells(lines[i + 1]).map((rule) => (/^:-+:$/.test(rule) ? "center" : /-:$/.test(rule) ? "right" : "left"));
+  const aligns = cells(lines[i + 1]).map((rule) =>
+    /^:-+:$/.test(rule) ? "center" : /-:$/.test(rule) ? "right" : "left",
+  );
   let end = i + 2;
   while (end < lines.length && lines[end].includes("|") && lines[end].trim() !== "") end += 1;
-  const row = (line, tag) => h("tr", {}, aligns.map((align, n) => h(tag, { class: `align-${align}`, scope: tag === "th" ? "col" : null }, inline(cells(line)[n] ?? ""))));
+  const row = (line, tag) =>
+    h(
+      "tr",
+      {},
+      aligns.map((align, n) =>
+        h(tag, { class: `align-${align}`, scope: tag === "th" ? "col" : null }, inline(cells(line)[n] ?? "")),
+      ),
+    );
   const body = lines.slice(i + 2, end).map((line) => row(line, "td"));
-  return { node: h("div", { class: "table-scroll", tabindex: 0, role: "region", "aria-label": "Table" }, h("table", { class: "table" }, h("thead", {}, row(lines[i], "th")), h("tbody", {}, body))), next: end };
+  return {
+    node: h(
+      "div",
+      { class: "table-scroll", tabindex: 0, role: "region", "aria-label": "Table" },
+      h("table", { class: "table" }, h("thead", {}, row(lines[i], "th")), h("tbody", {}, body)),
+    ),
+    next: end,
+  };
 }
 
-const INLINE = /\\([\\`*_{}[\]()#+\-.!~|>])|(`+)([\s\S]*?[^`])\2(?!`)|!?\[([^\]]*)\]\(\s*<?([^)\s>]*)>?(?:\s+"[^"]*")?\s*\)|<((?:https?:\/\/|mailto:)[^\s<>]+)>|(<[@#!][^<>\n]+>)|(\*\*|__|~~)(?=\S)([\s\S]*?\S)\8|(?<![\p{L}\p{N}])([*_])(?=\S)([\s\S]*?\S)\10(?![\p{L}\p{N}])|:([a-z0-9_+'-]+):|\bhttps?:\/\/[^\s<>|"]+/gu;
+const INLINE =
+  /\\([\\`*_{}[\]()#+\-.!~|>])|(`+)([\s\S]*?[^`])\2(?!`)|!?\[([^\]]*)\]\(\s*<?([^)\s>]*)>?(?:\s+"[^"]*")?\s*\)|<((?:https?:\/\/|mailto:)[^\s<>]+)>|(<[@#!][^<>\n]+>)|(\*\*|__|~~)(?=\S)([\s\S]*?\S)\8|(?<![\p{L}\p{N}])([*_])(?=\S)([\s\S]*?\S)\10(?![\p{L}\p{N}])|:([a-z0-9_+'-]+):|\bhttps?:\/\/[^\s<>|"]+/gu;
 
 function inline(text) {
   const out = fragment();

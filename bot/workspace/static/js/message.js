@@ -1,19 +1,32 @@
 // One message: who and when, its blocks or text, files, reactions, its thread, and what can be done with it.
 import { must, sentence } from "./api.js";
-import { attachments, showBlocks } from "./blocks.js";
-import { clear, fragment, h, keepingFocus, safeUrl } from "./dom.js";
-import { fileUrl } from "./elements.js";
-import { emoji } from "./emoji.js";
+import { attachments } from "./attachments.js";
+import { showBlocks } from "./blocks.js";
+import { clear, fragment, h, keepingFocus } from "./dom.js";
 import { icon } from "./icons.js";
 import { mrkdwn } from "./mrkdwn.js";
 import { avatar } from "./people.js";
-import { openMessageMenu, openReactionPicker, react, togglePin } from "./message_actions.js";
+import { openMessageMenu, openReactionPicker, togglePin } from "./message_actions.js";
+import { files, reactions, threadLine } from "./message_parts.js";
 import { change, lookup, state } from "./store.js";
 import { Surface } from "./surface.js";
-import { clock, dayLabel, fromTs, full, shortly } from "./time.js";
+import { clock, dayLabel, fromTs, full } from "./time.js";
 import { toast } from "./toast.js";
 
-const SYSTEM = new Set(["channel_join", "channel_leave", "channel_topic", "channel_purpose", "channel_name", "channel_archive", "channel_unarchive", "pinned_item", "bookmark_added", "bot_add", "group_join", "group_leave"]);
+const SYSTEM = new Set([
+  "channel_join",
+  "channel_leave",
+  "channel_topic",
+  "channel_purpose",
+  "channel_name",
+  "channel_archive",
+  "channel_unarchive",
+  "pinned_item",
+  "bookmark_added",
+  "bot_add",
+  "group_join",
+  "group_leave",
+]);
 
 export const isSystem = (message) => SYSTEM.has(message.subtype);
 
@@ -42,16 +55,35 @@ function note(node, text) {
   const place = node.querySelector(".message-error");
   if (!place) return text && toast(text, { kind: "error" });
   clear(place).hidden = !text;
-  if (text) place.append(icon("warn"), h("span", {}, text), h("button", { type: "button", class: "icon-button", "aria-label": "Dismiss", onclick: () => note(node, "") }, icon("close")));
+  if (text)
+    place.append(
+      icon("warn"),
+      h("span", {}, text),
+      h(
+        "button",
+        { type: "button", class: "icon-button", "aria-label": "Dismiss", onclick: () => note(node, "") },
+        icon("close"),
+      ),
+    );
 }
 
 /** Build the node of `item` {message, compact, newDay}; `spot` {channel, thread, openThread}. */
 export function createMessage(item, spot) {
   const { message } = item;
-  const node = h("div", { class: "message", role: "listitem", tabindex: -1, data: { ts: message.ts } },
-    h("div", { class: "gutter" }), h("div", { class: "content" },
-      h("div", { class: "meta" }), h("div", { class: "body" }), h("div", { class: "message-error", role: "alert", hidden: true }), h("div", { class: "below" })),
-    h("div", { class: "toolbar-host" }));
+  const node = h(
+    "div",
+    { class: "message", role: "listitem", tabindex: -1, data: { ts: message.ts } },
+    h("div", { class: "gutter" }),
+    h(
+      "div",
+      { class: "content" },
+      h("div", { class: "meta" }),
+      h("div", { class: "body" }),
+      h("div", { class: "message-error", role: "alert", hidden: true }),
+      h("div", { class: "below" }),
+    ),
+    h("div", { class: "toolbar-host" }),
+  );
   node.addEventListener("keydown", (event) => {
     if (event.target !== node || event.key !== "Enter") return;
     event.preventDefault();
@@ -65,16 +97,36 @@ export function createMessage(item, spot) {
 export function updateMessage(node, { message, compact, newDay }, spot) {
   const who = author(message);
   const at = fromTs(message.ts);
-  node.className = ["message", compact && "compact", isSystem(message) && "system", message.ephemeral && "ephemeral", message.pinned && "pinned", newDay && "new-day"].filter(Boolean).join(" ");
+  node.className = [
+    "message",
+    compact && "compact",
+    isSystem(message) && "system",
+    message.ephemeral && "ephemeral",
+    message.pinned && "pinned",
+    newDay && "new-day",
+  ]
+    .filter(Boolean)
+    .join(" ");
   node.dataset.day = newDay ? dayLabel(at) : "";
   node.setAttribute("aria-label", `${who.name}, ${clock(at)}`);
   const [gutter, content, host] = node.children;
   const [meta, body, , below] = content.children;
-  const stamp = () => h("a", { class: "stamp", href: permalink(spot, message), title: full(at) }, h("time", { datetime: at.toISOString() }, clock(at)));
-  clear(gutter).append(isSystem(message) ? fragment() : compact ? stamp() : avatar(who.user ?? { id: message.bot_id ?? message.username ?? "", real_name: who.name, is_bot: who.isBot }));
+  const stamp = () =>
+    h(
+      "a",
+      { class: "stamp", href: permalink(spot, message), title: full(at) },
+      h("time", { datetime: at.toISOString() }, clock(at)),
+    );
+  clear(gutter).append(
+    isSystem(message)
+      ? fragment()
+      : compact
+        ? stamp()
+        : avatar(who.user ?? { id: message.bot_id ?? message.username ?? "", real_name: who.name, is_bot: who.isBot }),
+  );
   clear(meta).append(...header(message, who, stamp, compact, spot));
   keepingFocus(body, () => showBody(body, message, spot, node));
-  keepingFocus(below, () => clear(below).append(...footer(message, spot, node)));
+  keepingFocus(below, () => clear(below).append(...footer(message, spot)));
   if (!keepsToolbar(host, message)) host.replaceChildren(toolbar(message, spot, node));
 }
 
@@ -86,15 +138,33 @@ function permalink(spot, message) {
 function header(message, who, stamp, compact, spot) {
   if (compact || isSystem(message)) return [];
   const marks = [
-    message.ephemeral && h("span", { class: "mark" }, icon("eye"), "Only visible to you", h("button", { type: "button", class: "text-button", onclick: () => dismiss(spot.channel, message) }, "Dismiss")),
+    message.ephemeral &&
+      h(
+        "span",
+        { class: "mark" },
+        icon("eye"),
+        "Only visible to you",
+        h("button", { type: "button", class: "text-button", onclick: () => dismiss(spot.channel, message) }, "Dismiss"),
+      ),
     message.pinned && h("span", { class: "mark" }, icon("pin"), "Pinned"),
   ].filter(Boolean);
-  return [h("div", { class: "who" }, h("strong", { class: "name" }, who.name), who.isBot ? h("span", { class: "badge-app" }, "App") : null, stamp(), marks)];
+  return [
+    h(
+      "div",
+      { class: "who" },
+      h("strong", { class: "name" }, who.name),
+      who.isBot ? h("span", { class: "badge-app" }, "App") : null,
+      stamp(),
+      marks,
+    ),
+  ];
 }
 
 function dismiss(channel, message) {
   change(channel, message.ts, () => null);
-  must("/client/dismiss", { user: state.me, channel, ts: message.ts }).catch((error) => toast(error.message, { kind: "error" }));
+  must("/client/dismiss", { user: state.me, channel, ts: message.ts }).catch((error) =>
+    toast(error.message, { kind: "error" }),
+  );
 }
 
 function showBody(body, message, spot, node) {
@@ -121,7 +191,12 @@ function blockHost(body) {
 
 function textLine(message) {
   const text = isSystem(message) ? systemText(message) : message.text;
-  return h("div", { class: "text" }, mrkdwn(text ?? ""), message.edited ? h("span", { class: "muted" }, " (edited)") : null);
+  return h(
+    "div",
+    { class: "text" },
+    mrkdwn(text ?? ""),
+    message.edited ? h("span", { class: "muted" }, " (edited)") : null,
+  );
 }
 
 /** Slack's system lines begin with the person; where the text does not say who, the author is put in front. */
@@ -130,41 +205,8 @@ function systemText(message) {
   return /^<@/.test(text) || !message.user ? text : `<@${message.user}> ${text}`;
 }
 
-function files(items) {
-  return (items ?? []).map((item) => {
-    const url = safeUrl(item.url_private ?? item.permalink ?? "", ["http:", "https:"]) ?? fileUrl(item.id);
-    const title = item.title || item.name || "File";
-    if (/^image\//.test(item.mimetype ?? "")) return h("a", { href: url, target: "_blank", rel: "noopener", class: "file-image" }, h("img", { src: url, alt: item.alt_txt ?? title, loading: "lazy" }));
-    return h("a", { class: "file-row", href: url, target: "_blank", rel: "noopener" }, icon("file"), h("span", {}, h("strong", {}, title), h("small", {}, [item.pretty_type ?? item.filetype, size(item.size)].filter(Boolean).join(" · "))));
-  });
-}
-
-const size = (bytes) => (bytes > 1_000_000 ? `${(bytes / 1_000_000).toFixed(1)} MB` : bytes > 1000 ? `${Math.round(bytes / 1000)} kB` : bytes ? `${bytes} B` : "");
-
-function footer(message, spot, node) {
-  return [reactions(message, spot, node), spot.thread ? null : threadLine(message, spot)].filter(Boolean);
-}
-
-function reactions(message, spot, node) {
-  if (!message.reactions?.length) return null;
-  const chips = message.reactions.map((one) => {
-    const mine = one.users.includes(state.me);
-    const names = one.users.map((id) => (id === state.me ? "you" : lookup.name(lookup.user(id)))).join(", ");
-    return h("button", {
-      type: "button", class: `reaction${mine ? " mine" : ""}`, "aria-pressed": String(mine), title: `${names} reacted with :${one.name}:`,
-      "aria-label": `${one.name.replaceAll("_", " ")}, ${one.count}: ${names}`, data: { fk: `reaction\u001f${one.name}` },
-      onclick: () => react(spot.channel, message, one.name),
-    }, emoji(one.name), h("span", {}, one.count ?? one.users.length));
-  });
-  const more = h("button", { type: "button", class: "reaction reaction-add", "aria-label": "Add a reaction", onclick: (event) => openReactionPicker(event.currentTarget, spot.channel, message) }, icon("smile"));
-  return h("div", { class: "reactions" }, chips, more);
-}
-
-function threadLine(message, spot) {
-  if (!message.reply_count) return null;
-  const faces = (message.reply_users ?? []).slice(0, 4).map((id) => avatar(lookup.user(id) ?? { id }, "tiny"));
-  const count = `${message.reply_count} ${message.reply_count === 1 ? "reply" : "replies"}`;
-  return h("button", { type: "button", class: "thread-line", data: { fk: "thread\u001fopen" }, onclick: () => spot.openThread?.(message) }, faces, h("span", { class: "thread-count" }, count), message.latest_reply ? h("span", { class: "muted" }, `last reply ${shortly(fromTs(message.latest_reply))}`) : null);
+function footer(message, spot) {
+  return [reactions(message, spot), spot.thread ? null : threadLine(message, spot)].filter(Boolean);
 }
 
 const keepsToolbar = (host, message) => {
@@ -175,11 +217,39 @@ const keepsToolbar = (host, message) => {
 
 function toolbar(message, spot, node) {
   if (message.ephemeral || isSystem(message)) return fragment();
-  const tool = (label, sign, run, kind) => h("button", { type: "button", class: `tool tool-${kind}`, "aria-label": label, title: label, "aria-haspopup": kind === "reply" || kind === "pin" ? null : "true", data: { fk: `tool\u001f${kind}` }, onclick: (event) => run(event.currentTarget) }, icon(sign));
+  const tool = (label, sign, run, kind) =>
+    h(
+      "button",
+      {
+        type: "button",
+        class: `tool tool-${kind}`,
+        "aria-label": label,
+        title: label,
+        "aria-haspopup": kind === "reply" || kind === "pin" ? null : "true",
+        data: { fk: `tool\u001f${kind}` },
+        onclick: (event) => run(event.currentTarget),
+      },
+      icon(sign),
+    );
   const current = () => spot.find?.(message.ts) ?? message;
-  return h("div", { class: "toolbar", role: "toolbar", "aria-label": "Message" },
+  return h(
+    "div",
+    { class: "toolbar", role: "toolbar", "aria-label": "Message" },
     tool("React", "smile", (anchor) => openReactionPicker(anchor, spot.channel, current()), "react"),
-    spot.openThread && !spot.thread ? tool("Reply in thread", "reply", () => spot.openThread(current()), "reply") : null,
-    tool(message.pinned ? "Unpin" : "Pin", "pin", () => togglePin(spot.channel, current()).catch((error) => note(node, sentence(error.code) || error.message)), "pin"),
-    tool("More actions", "more", (anchor) => openMessageMenu(anchor, spot, current(), (text) => note(node, text)), "more"));
+    spot.openThread && !spot.thread
+      ? tool("Reply in thread", "reply", () => spot.openThread(current()), "reply")
+      : null,
+    tool(
+      message.pinned ? "Unpin" : "Pin",
+      "pin",
+      () => togglePin(spot.channel, current()).catch((error) => note(node, sentence(error.code) || error.message)),
+      "pin",
+    ),
+    tool(
+      "More actions",
+      "more",
+      (anchor) => openMessageMenu(anchor, spot, current(), (text) => note(node, text)),
+      "more",
+    ),
+  );
 }

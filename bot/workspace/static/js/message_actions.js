@@ -17,14 +17,38 @@ export async function react(channel, message, name) {
 
 export function openReactionPicker(anchor, channel, message) {
   const grid = h("div", { class: "emoji-grid" });
-  const field = h("input", { class: "input", type: "search", placeholder: "Find an emoji", "aria-label": "Find an emoji", autocomplete: "off" });
+  const field = h("input", {
+    class: "input",
+    type: "search",
+    placeholder: "Find an emoji",
+    "aria-label": "Find an emoji",
+    autocomplete: "off",
+  });
   const draw = () => {
     const wanted = field.value.trim().toLowerCase().replaceAll(":", "").replaceAll(" ", "_");
-    const shown = wanted ? names().filter((name) => name.includes(wanted)).slice(0, 48) : QUICK;
-    grid.replaceChildren(...shown.map((name) => h("button", { type: "button", class: "emoji-choice", "aria-label": name.replaceAll("_", " "), title: `:${name}:`, onclick: () => {
-      closePopover();
-      react(channel, message, name);
-    } }, emoji(name))));
+    const shown = wanted
+      ? names()
+          .filter((name) => name.includes(wanted))
+          .slice(0, 48)
+      : QUICK;
+    grid.replaceChildren(
+      ...shown.map((name) =>
+        h(
+          "button",
+          {
+            type: "button",
+            class: "emoji-choice",
+            "aria-label": name.replaceAll("_", " "),
+            title: `:${name}:`,
+            onclick: () => {
+              closePopover();
+              react(channel, message, name);
+            },
+          },
+          emoji(name),
+        ),
+      ),
+    );
     if (shown.length === 0) grid.append(h("p", { class: "menu-note" }, "No emoji by this name"));
   };
   field.addEventListener("input", draw);
@@ -40,11 +64,23 @@ export async function togglePin(channel, message) {
 export function openMessageMenu(anchor, spot, message, say) {
   const shortcuts = (state.app?.shortcuts ?? []).filter((one) => one.type === "message");
   const run = (one) => () =>
-    must("/client/shortcut", { user: state.me, callback_id: one.callback_id, type: "message", channel: spot.channel, message_ts: message.ts, thread_ts: message.thread_ts }).catch((error) => say(error.message));
+    must("/client/shortcut", {
+      user: state.me,
+      callback_id: one.callback_id,
+      type: "message",
+      channel: spot.channel,
+      message_ts: message.ts,
+      thread_ts: message.thread_ts,
+    }).catch((error) => say(error.message));
   menu(anchor, "Message actions", [
     { label: "Add reaction…", icon: icon("smile"), run: () => openReactionPicker(anchor, spot.channel, message) },
-    spot.openThread && !spot.thread && { label: "Reply in thread", icon: icon("reply"), run: () => spot.openThread(message) },
-    { label: message.pinned ? "Unpin from channel" : "Pin to channel", icon: icon("pin"), run: () => togglePin(spot.channel, message).catch(fail) },
+    spot.openThread &&
+      !spot.thread && { label: "Reply in thread", icon: icon("reply"), run: () => spot.openThread(message) },
+    {
+      label: message.pinned ? "Unpin from channel" : "Pin to channel",
+      icon: icon("pin"),
+      run: () => togglePin(spot.channel, message).catch(fail),
+    },
     { label: "Copy link", icon: icon("link"), run: () => copyLink(spot, message) },
     shortcuts.length > 0 && "-",
     shortcuts.length > 0 && { heading: state.app.name },

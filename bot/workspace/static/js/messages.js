@@ -18,7 +18,11 @@ export class MessageList {
     this.entry = list(channel, thread);
     this.inner = h("div", { class: "message-list", role: "list", "aria-label": label });
     this.intro = h("div", { class: "list-intro", hidden: true }, empty ?? null);
-    this.newer = h("button", { type: "button", class: "to-newest", hidden: true, onclick: () => this.toBottom() }, "New messages ↓");
+    this.newer = h(
+      "button",
+      { type: "button", class: "to-newest", hidden: true, onclick: () => this.toBottom() },
+      "New messages ↓",
+    );
     this.scroller = h("div", { class: "scroller" }, this.intro, this.inner);
     this.node = h("div", { class: "messages" }, this.scroller, this.newer);
     this.atBottom = true;
@@ -62,7 +66,8 @@ export class MessageList {
   /** Show the message `ts`, fetching older pages until it is there (at most 20), and mark it. */
   async reveal(ts) {
     await this.load();
-    for (let page = 0; page < 20 && !this.entry.messages.has(ts) && this.entry.hasMore; page += 1) await this.fetch(sorted(this.entry)[0]?.ts);
+    for (let page = 0; page < 20 && !this.entry.messages.has(ts) && this.entry.hasMore; page += 1)
+      await this.fetch(sorted(this.entry)[0]?.ts);
     this.draw();
     const node = this.inner.querySelector(`[data-ts="${CSS.escape(ts)}"]`);
     if (!node) return false;
@@ -81,7 +86,8 @@ export class MessageList {
         sig: (item) => item.message,
         create: (item) => this.make(item),
         update: (node, item) => this.mend(node, item),
-      }));
+      }),
+    );
     this.restyle(items);
     this.intro.hidden = !this.entry.loaded || this.entry.hasMore;
     this.inner.setAttribute("aria-busy", String(!this.entry.loaded));
@@ -151,7 +157,14 @@ function arrange(messages) {
 
 function continues(before, message) {
   return (
-    authorKey(before) === authorKey(message) && !isSystem(before) && !isSystem(message) && !before.ephemeral && !message.ephemeral &&
-    !message.pinned && !message.blocks?.some((block) => block.type === "header") && !before.reply_count && Number(message.ts) - Number(before.ts) < GROUP_SECONDS
+    authorKey(before) === authorKey(message) &&
+    !isSystem(before) &&
+    !isSystem(message) &&
+    !before.ephemeral &&
+    !message.ephemeral &&
+    !message.pinned &&
+    !message.blocks?.some((block) => block.type === "header") &&
+    !before.reply_count &&
+    Number(message.ts) - Number(before.ts) < GROUP_SECONDS
   );
 }

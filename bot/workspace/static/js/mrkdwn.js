@@ -16,7 +16,10 @@ export function mrkdwn(text, { verbatim = false } = {}) {
   // An even number of parts means that the last fence never closes: it is then ordinary text.
   if (parts.length % 2 === 0) parts.push(`${parts.splice(-2).join("```")}`);
   parts.forEach((part, i) => {
-    if (i % 2) out.append(h("pre", { class: "code-block" }, h("code", {}, codeText(part.replace(/^\n/, "").replace(/\n$/, "")))));
+    if (i % 2)
+      out.append(
+        h("pre", { class: "code-block" }, h("code", {}, codeText(part.replace(/^\n/, "").replace(/\n$/, "")))),
+      );
     else out.append(lines(i ? part.replace(/^\n/, "") : part, verbatim));
   });
   return out;
@@ -24,11 +27,11 @@ export function mrkdwn(text, { verbatim = false } = {}) {
 
 function lines(text, verbatim) {
   const out = fragment();
-  let plain = [];
+  let words = [];
   let quote = [];
   const flushPlain = () => {
-    if (plain.length) out.append(inline(plain.join("\n"), verbatim));
-    plain = [];
+    if (words.length) out.append(inline(words.join("\n"), verbatim));
+    words = [];
   };
   const flushQuote = () => {
     if (quote.length) out.append(h("blockquote", {}, inline(quote.join("\n"), verbatim)));
@@ -41,7 +44,7 @@ function lines(text, verbatim) {
       quote.push(match[1]);
     } else {
       flushQuote();
-      plain.push(line);
+      words.push(line);
     }
   }
   flushQuote();
@@ -50,14 +53,16 @@ function lines(text, verbatim) {
 }
 
 function textNodes(text) {
-  return unescape(text).split("\n").flatMap((line, i) => (i ? [h("br"), line] : [line]));
+  return unescape(text)
+    .split("\n")
+    .flatMap((line, i) => (i ? [h("br"), line] : [line]));
 }
 
 function inline(text, verbatim, depth = 0) {
   const out = fragment();
   const scanner = new RegExp(TOKEN.source, "g");
   let at = 0;
-  for (let match; (match = scanner.exec(text)); ) {
+  for (let match; (match = scanner.exec(text));) {
     const made = token(match, text, verbatim, depth);
     if (!made) {
       scanner.lastIndex = match.index + 1;
@@ -84,7 +89,13 @@ function token(match, text, verbatim, depth) {
 }
 
 function styled(start, mark, text, verbatim, depth) {
-  if (depth > 5 || /[\p{L}\p{N}]/u.test(text[start - 1] ?? "") || /[\s]|^$/.test(text[start + 1] ?? "") || text[start + 1] === mark) return null;
+  if (
+    depth > 5 ||
+    /[\p{L}\p{N}]/u.test(text[start - 1] ?? "") ||
+    /[\s]|^$/.test(text[start + 1] ?? "") ||
+    text[start + 1] === mark
+  )
+    return null;
   const close = closing(text, start + 1, mark);
   if (close < 0) return null;
   const inner = inline(text.slice(start + 1, close), verbatim, depth + 1);
@@ -97,12 +108,14 @@ function closing(text, from, mark) {
     if (text[i] === "<" || text[i] === "`") {
       const far = text.indexOf(text[i] === "<" ? ">" : "`", i + 1);
       if (far > 0) i = far;
-    } else if (text[i] === mark && i > from && !/\s/.test(text[i - 1]) && !/[\p{L}\p{N}]/u.test(text[i + 1] ?? "")) return i;
+    } else if (text[i] === mark && i > from && !/\s/.test(text[i - 1]) && !/[\p{L}\p{N}]/u.test(text[i + 1] ?? ""))
+      return i;
   }
   return -1;
 }
 
-const codeText = (text) => unescape(text.replace(/<((?:https?:|mailto:)[^|>]+)(?:\|([^>]*))?>/g, (_, url, label) => label || url));
+const codeText = (text) =>
+  unescape(text.replace(/<((?:https?:|mailto:)[^|>]+)(?:\|([^>]*))?>/g, (_, url, label) => label || url));
 
 function angled(body) {
   const [target, label] = splitOnce(body, "|");
@@ -122,12 +135,20 @@ function splitOnce(text, mark) {
 export function mention(id, label) {
   const user = lookup.user(id);
   const name = user ? lookup.name(user) : unescape(label || id).replace(/^@/, "");
-  return h("button", { type: "button", class: lookup.isMe(id) ? "mention mention-me" : "mention", data: { user: id } }, `@${name}`);
+  return h(
+    "button",
+    { type: "button", class: lookup.isMe(id) ? "mention mention-me" : "mention", data: { user: id } },
+    `@${name}`,
+  );
 }
 
 export function channelRef(id, label) {
   const channel = lookup.channel(id);
-  return h("a", { class: "mention", href: `#/channel/${encodeURIComponent(id)}` }, `#${channel?.name ?? unescape(label || "private channel")}`);
+  return h(
+    "a",
+    { class: "mention", href: `#/channel/${encodeURIComponent(id)}` },
+    `#${channel?.name ?? unescape(label || "private channel")}`,
+  );
 }
 
 export function dateNode(seconds, template, url, fallback) {
@@ -139,7 +160,8 @@ export function dateNode(seconds, template, url, fallback) {
 
 function special(body, label) {
   const [kind, ...rest] = body.split("^");
-  if (kind === "date" && rest.length >= 2) return dateNode(rest[0], unescape(rest[1]), rest[2] && unescape(rest[2]), unescape(label));
+  if (kind === "date" && rest.length >= 2)
+    return dateNode(rest[0], unescape(rest[1]), rest[2] && unescape(rest[2]), unescape(label));
   if (kind === "subteam") return h("span", { class: "mention" }, unescape(label) || `@${rest[0]}`);
   if (["here", "channel", "everyone"].includes(kind)) return h("span", { class: "mention mention-me" }, `@${kind}`);
   return document.createTextNode(unescape(label) || `<!${unescape(body)}>`);
@@ -156,7 +178,11 @@ export function textObject(object) {
 function plainText(object) {
   if (object.emoji === false) return fragment(object.text);
   const parts = String(object.text ?? "").split(/:([a-z0-9_+'-]+):/);
-  return fragment(parts.map((part, i) => (i % 2 ? emoji(part) : part.split("\n").flatMap((line, n) => (n ? [h("br"), line] : [line])))));
+  return fragment(
+    parts.map((part, i) =>
+      i % 2 ? emoji(part) : part.split("\n").flatMap((line, n) => (n ? [h("br"), line] : [line])),
+    ),
+  );
 }
 
 /** The words alone, for names, announcements and tooltips. */

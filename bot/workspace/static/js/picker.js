@@ -13,7 +13,21 @@ const WAIT_MS = 200; // Between the last key and asking the app for external opt
 export function picker(spec) {
   let chosen = spec.chosen ?? [];
   const face = h("span", { class: "picker-face" });
-  const button = h("button", { ...spec.attrs, type: "button", class: "picker", role: "combobox", "aria-haspopup": "listbox", "aria-expanded": "false", "aria-label": spec.label, onclick: open }, face, icon("down"));
+  const button = h(
+    "button",
+    {
+      ...spec.attrs,
+      type: "button",
+      class: "picker",
+      role: "combobox",
+      "aria-haspopup": "listbox",
+      "aria-expanded": "false",
+      "aria-label": spec.label,
+      onclick: open,
+    },
+    face,
+    icon("down"),
+  );
   button.addEventListener("keydown", (event) => {
     if (!["ArrowDown", "ArrowUp"].includes(event.key)) return;
     event.preventDefault();
@@ -33,11 +47,27 @@ export function picker(spec) {
 
   function open() {
     if (button.disabled) return;
-    const field = h("input", { type: "text", class: "picker-filter", placeholder: "Filter", "aria-label": `Filter ${spec.label}`, autocomplete: "off", spellcheck: "false", "aria-controls": "picker-list", autofocus: true });
-    const box = h("div", { class: "picker-list", id: "picker-list", role: "listbox", "aria-label": spec.label, "aria-multiselectable": spec.multi ? "true" : null });
+    const field = h("input", {
+      type: "text",
+      class: "picker-filter",
+      placeholder: "Filter",
+      "aria-label": `Filter ${spec.label}`,
+      autocomplete: "off",
+      spellcheck: "false",
+      "aria-controls": "picker-list",
+      autofocus: true,
+    });
+    const box = h("div", {
+      class: "picker-list",
+      id: "picker-list",
+      role: "listbox",
+      "aria-label": spec.label,
+      "aria-multiselectable": spec.multi ? "true" : null,
+    });
     const before = keys(chosen);
     const close = popover(button, h("div", { class: "picker-panel" }, field, box), {
-      label: spec.label, className: "popover-picker",
+      label: spec.label,
+      className: "popover-picker",
       onClose: () => keys(chosen) !== before && spec.onDone?.(chosen),
     });
     listbox({ field, box, spec, isChosen: (option) => chosen.some((one) => one.key === option.key), choose });
@@ -92,7 +122,8 @@ function listbox({ field, box, spec, isChosen, choose }) {
     let n = 0;
     for (const group of groups) {
       const shown = spec.remote ? group.options : group.options.filter((one) => matches(one, query));
-      if (shown.length && group.label) box.append(h("div", { class: "menu-heading", role: "presentation" }, group.label));
+      if (shown.length && group.label)
+        box.append(h("div", { class: "menu-heading", role: "presentation" }, group.label));
       for (const option of shown) box.append(row(option, (n += 1)));
     }
     if (n === 0) return note("Nothing matches");
@@ -102,9 +133,17 @@ function listbox({ field, box, spec, isChosen, choose }) {
 
   function row(option, n) {
     const on = isChosen(option);
-    const node = h("div", { class: "menu-item", role: "option", id: `picker-option-${n}`, "aria-selected": String(on) },
-      h("span", { class: "menu-text" }, h("span", {}, option.node.cloneNode(true)), option.description ? h("small", {}, option.description) : null),
-      on ? h("span", { class: "menu-check", "aria-hidden": "true" }, "✓") : null);
+    const node = h(
+      "div",
+      { class: "menu-item", role: "option", id: `picker-option-${n}`, "aria-selected": String(on) },
+      h(
+        "span",
+        { class: "menu-text" },
+        h("span", {}, option.node.cloneNode(true)),
+        option.description ? h("small", {}, option.description) : null,
+      ),
+      on ? h("span", { class: "menu-check", "aria-hidden": "true" }, "✓") : null,
+    );
     node.addEventListener("click", () => choose(option, fill));
     node.addEventListener("pointermove", () => mark(n - 1));
     return node;

@@ -42,7 +42,10 @@ export function popover(anchor, content, { label, role = "dialog", onClose, clas
   }
 
   current = { panel, close };
-  if (!keepFocus) (panel.querySelector("[autofocus], input, [role^=menuitem], [role=option], button") ?? panel).focus({ preventScroll: true });
+  if (!keepFocus)
+    (panel.querySelector("[autofocus], input, [role^=menuitem], [role=option], button") ?? panel).focus({
+      preventScroll: true,
+    });
   return close;
 }
 
@@ -64,8 +67,11 @@ export function menu(anchor, label, entries) {
     return h(
       "button",
       {
-        type: "button", class: `menu-item${entry.danger ? " danger" : ""}`, role: entry.checked === undefined ? "menuitem" : "menuitemradio",
-        "aria-checked": entry.checked === undefined ? null : String(entry.checked), tabindex: -1,
+        type: "button",
+        class: `menu-item${entry.danger ? " danger" : ""}`,
+        role: entry.checked === undefined ? "menuitem" : "menuitemradio",
+        "aria-checked": entry.checked === undefined ? null : String(entry.checked),
+        tabindex: -1,
         onclick: () => {
           close();
           entry.run();

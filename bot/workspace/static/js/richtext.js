@@ -18,13 +18,23 @@ const PARTS = {
 function list(part) {
   const items = (part.elements ?? []).map((item) => h("li", {}, PARTS[item.type]?.(item) ?? leaves(item.elements)));
   const ordered = part.style === "ordered";
-  const node = h(ordered ? "ol" : "ul", { class: `rt-list rt-indent-${Math.min(8, Number(part.indent) || 0)}`, start: ordered && part.offset ? part.offset + 1 : null }, items);
+  const node = h(
+    ordered ? "ol" : "ul",
+    {
+      class: `rt-list rt-indent-${Math.min(8, Number(part.indent) || 0)}`,
+      start: ordered && part.offset ? part.offset + 1 : null,
+    },
+    items,
+  );
   return part.border ? h("blockquote", {}, node) : node;
 }
 
 const leaves = (elements) => (elements ?? []).map((leaf) => style(leaf, (LEAVES[leaf.type] ?? unknown)(leaf)));
 
-const lines = (text) => String(text ?? "").split("\n").flatMap((line, i) => (i ? [h("br"), line] : [line]));
+const lines = (text) =>
+  String(text ?? "")
+    .split("\n")
+    .flatMap((line, i) => (i ? [h("br"), line] : [line]));
 
 const LEAVES = {
   text: (leaf) => fragment(lines(leaf.text)),

@@ -6,7 +6,8 @@ export function parse(hash) {
   const [name, id, ts] = path.split("/").map(decodeURIComponent);
   const thread = new URLSearchParams(query).get("thread");
   if (name === "home") return { name: "home", tab: id === "messages" ? "messages" : "home", channel: "" };
-  if (name === "channel" && id) return { name: "channel", channel: id, ts: isTs(ts) ? ts : null, thread: isTs(thread) ? thread : null };
+  if (name === "channel" && id)
+    return { name: "channel", channel: id, ts: isTs(ts) ? ts : null, thread: isTs(thread) ? thread : null };
   if (name === "archives" && id) return { name: "channel", channel: id, ts: fromPermalink(ts), thread: null };
   return { name: "default", channel: "" };
 }
@@ -32,5 +33,9 @@ export function adoptPermalink() {
   if (!match) return;
   const thread = new URLSearchParams(location.search).get("thread_ts");
   const ts = fromPermalink(match[2]);
-  history.replaceState(null, "", `/#/channel/${match[1]}${ts ? `/${ts}` : ""}${isTs(thread) ? `?thread=${thread}` : ""}`);
+  history.replaceState(
+    null,
+    "",
+    `/#/channel/${match[1]}${ts ? `/${ts}` : ""}${isTs(thread) ? `?thread=${thread}` : ""}`,
+  );
 }

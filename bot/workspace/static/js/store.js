@@ -42,13 +42,22 @@ export function notify(...topics) {
 /** A redraw between press and release would swallow the click: wait for the release, at most HELD_MS. */
 let held = 0;
 const HELD_MS = 700;
-addEventListener("pointerdown", (event) => {
-  held = event.target.closest?.("button, a, label, input, summary") ? performance.now() : 0;
-}, true);
+addEventListener(
+  "pointerdown",
+  (event) => {
+    held = event.target.closest?.("button, a, label, input, summary") ? performance.now() : 0;
+  },
+  true,
+);
 for (const end of ["pointerup", "pointercancel"]) {
-  addEventListener(end, () => setTimeout(() => {
-    held = 0;
-  }), true);
+  addEventListener(
+    end,
+    () =>
+      setTimeout(() => {
+        held = 0;
+      }),
+    true,
+  );
 }
 
 function flush() {
@@ -64,11 +73,12 @@ export const lookup = {
   channel: (id) => state.channels.get(id),
   isMe: (id) => id === state.me,
   isBot: (id) => id === state.app?.bot_user_id,
-  name: (user) => (user?.is_bot ? (user.real_name || user.name) : user?.real_name || user?.name) ?? "Somebody",
+  name: (user) => (user?.is_bot ? user.real_name || user.name : user?.real_name || user?.name) ?? "Somebody",
   me: () => state.users.get(state.me),
   /** The other person of a direct message. */
   partner(channel) {
-    const other = channel.user && channel.user !== state.me ? channel.user : memberIds(channel).find((id) => id !== state.me);
+    const other =
+      channel.user && channel.user !== state.me ? channel.user : memberIds(channel).find((id) => id !== state.me);
     return state.users.get(other);
   },
   channelTitle(channel) {

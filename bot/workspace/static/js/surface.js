@@ -41,7 +41,12 @@ export class Surface {
     this.onStart?.();
     try {
       const answer = await post("/client/action", {
-        user: state.me, container: this.container(), block_id: blockId, action_id: el.action_id, type: el.type, ...fields,
+        user: state.me,
+        container: this.container(),
+        block_id: blockId,
+        action_id: el.action_id,
+        type: el.type,
+        ...fields,
         state: { values: this.values.snapshot() },
       });
       if (answer.ok === false) this.onError(sentence(answer.error), node);
@@ -54,7 +59,13 @@ export class Surface {
 
   /** Options of an external select. */
   async suggest(blockId, actionId, value) {
-    const answer = await post("/client/suggest", { user: state.me, container: this.container(), block_id: blockId, action_id: actionId, value });
+    const answer = await post("/client/suggest", {
+      user: state.me,
+      container: this.container(),
+      block_id: blockId,
+      action_id: actionId,
+      value,
+    });
     if (answer.ok === false) throw new Error(sentence(answer.error));
     return answer;
   }

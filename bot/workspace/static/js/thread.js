@@ -20,11 +20,31 @@ export async function openThread(channel, ts, { onClose, focus = true, reveal = 
   const title = lookup.channelTitle(lookup.channel(channel) ?? { name: "" });
   const list = new MessageList({ channel, thread: ts, label: "Thread" });
   const field = composer({ channel, thread: ts, placeholder: "Reply…", label: `Reply in the thread in ${title}` });
-  const back = h("button", { type: "button", class: "icon-button back-button", "aria-label": "Back to the channel", onclick: onClose }, icon("back"));
+  const back = h(
+    "button",
+    { type: "button", class: "icon-button back-button", "aria-label": "Back to the channel", onclick: onClose },
+    icon("back"),
+  );
   clear(host).append(
-    h("header", { class: "pane-head" }, back, h("div", { class: "pane-title" }, h("h2", {}, "Thread"), h("span", { class: "muted" }, lookup.channel(channel)?.is_im ? title : `#${title}`)),
-      h("button", { type: "button", class: "icon-button close-thread", "aria-label": "Close the thread", onclick: onClose }, icon("close"))),
-    list.node, field.node);
+    h(
+      "header",
+      { class: "pane-head" },
+      back,
+      h(
+        "div",
+        { class: "pane-title" },
+        h("h2", {}, "Thread"),
+        h("span", { class: "muted" }, lookup.channel(channel)?.is_im ? title : `#${title}`),
+      ),
+      h(
+        "button",
+        { type: "button", class: "icon-button close-thread", "aria-label": "Close the thread", onclick: onClose },
+        icon("close"),
+      ),
+    ),
+    list.node,
+    field.node,
+  );
   host.hidden = false;
   document.body.dataset.pane = "thread";
   open = { channel, ts, list, composer: field, offLayer: layer(onClose) };

@@ -17,7 +17,11 @@ const cache = new Map();
 
 function formatter(options) {
   const key = JSON.stringify(options);
-  if (!cache.has(key)) cache.set(key, new Intl.DateTimeFormat("en-GB", { ...options, timeZone: zone, hourCycle: options.hour ? "h23" : undefined }));
+  if (!cache.has(key))
+    cache.set(
+      key,
+      new Intl.DateTimeFormat("en-GB", { ...options, timeZone: zone, hourCycle: options.hour ? "h23" : undefined }),
+    );
   return cache.get(key);
 }
 
@@ -26,7 +30,16 @@ const show = (date, options) => formatter(options).format(date);
 export const clock = (date) => show(date, { hour: "2-digit", minute: "2-digit" });
 
 export const full = (date) =>
-  show(date, { weekday: "short", year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
+  show(date, {
+    weekday: "short",
+    year: "numeric",
+    month: "short",
+    day: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    timeZoneName: "short",
+  });
 
 /** A stable key of the reader's calendar day. */
 export const dayKey = (date) => show(date, { year: "numeric", month: "2-digit", day: "2-digit" });
@@ -47,8 +60,12 @@ function relativeDay(date, now) {
 
 export function ago(date, now = new Date()) {
   const seconds = Math.round((date.getTime() - now.getTime()) / 1000);
-  const units = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
-  const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ["second", 1];
+  const units = [
+    ["day", 86_400],
+    ["hour", 3_600],
+    ["minute", 60],
+  ];
+  const [unit, size] = units.find(([, least]) => Math.abs(seconds) >= least) ?? ["second", 1];
   return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(Math.trunc(seconds / size), unit);
 }
 
@@ -63,8 +80,10 @@ const TOKENS = {
   date_long: (d) => show(d, { weekday: "long", year: "numeric", month: "long", day: "numeric" }),
   day_divider_pretty: (d) => relativeDay(d, new Date()) ?? show(d, { weekday: "long", month: "long", day: "numeric" }),
   date_pretty: (d) => relativeDay(d, new Date()) ?? show(d, { month: "long", day: "numeric", ...yearIfOther(d) }),
-  date_short_pretty: (d) => relativeDay(d, new Date()) ?? show(d, { month: "short", day: "numeric", ...yearIfOther(d) }),
-  date_long_pretty: (d) => relativeDay(d, new Date()) ?? show(d, { weekday: "long", month: "long", day: "numeric", ...yearIfOther(d) }),
+  date_short_pretty: (d) =>
+    relativeDay(d, new Date()) ?? show(d, { month: "short", day: "numeric", ...yearIfOther(d) }),
+  date_long_pretty: (d) =>
+    relativeDay(d, new Date()) ?? show(d, { weekday: "long", month: "long", day: "numeric", ...yearIfOther(d) }),
   date_long_full: (d) => show(d, { weekday: "long", year: "numeric", month: "long", day: "numeric" }),
   time: clock,
   time_secs: (d) => show(d, { hour: "2-digit", minute: "2-digit", second: "2-digit" }),

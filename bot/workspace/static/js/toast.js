@@ -14,7 +14,11 @@ export function toast(text, { kind = "info" } = {}) {
     { class: `toast toast-${kind}`, role: kind === "error" ? "alert" : null, data: { text } },
     icon(kind === "error" ? "warn" : "info"),
     h("p", {}, text),
-    h("button", { type: "button", class: "icon-button", "aria-label": "Dismiss", onclick: () => note.remove() }, icon("close")),
+    h(
+      "button",
+      { type: "button", class: "icon-button", "aria-label": "Dismiss", onclick: () => note.remove() },
+      icon("close"),
+    ),
   );
   host.append(note);
   setTimeout(() => note.remove(), SHOWN_MS);

@@ -18,8 +18,14 @@ export const STATEFUL = {
   multi_external_select: ["selected_options", options],
   users_select: ["selected_user", (el) => el.initial_user ?? null],
   multi_users_select: ["selected_users", (el) => el.initial_users ?? []],
-  conversations_select: ["selected_conversation", (el, here) => el.initial_conversation ?? (el.default_to_current_conversation ? here : null)],
-  multi_conversations_select: ["selected_conversations", (el, here) => el.initial_conversations ?? (el.default_to_current_conversation && here ? [here] : [])],
+  conversations_select: [
+    "selected_conversation",
+    (el, here) => el.initial_conversation ?? (el.default_to_current_conversation ? here : null),
+  ],
+  multi_conversations_select: [
+    "selected_conversations",
+    (el, here) => el.initial_conversations ?? (el.default_to_current_conversation && here ? [here] : []),
+  ],
   channels_select: ["selected_channel", (el) => el.initial_channel ?? null],
   multi_channels_select: ["selected_channels", (el) => el.initial_channels ?? []],
   datepicker: ["selected_date", (el) => el.initial_date ?? null],
@@ -32,8 +38,13 @@ export const STATEFUL = {
 /** Every [block_id, element] of the blocks, also inside containers and cards. */
 export function elementsOf(blocks) {
   return (blocks ?? []).flatMap((block) => {
-    const own = [block.accessory, block.element, ...(block.actions ?? []), ...(block.type === "carousel" ? [] : block.elements ?? [])];
-    const inner = [...(block.child_blocks ?? []), ...(block.type === "carousel" ? block.elements ?? [] : [])];
+    const own = [
+      block.accessory,
+      block.element,
+      ...(block.actions ?? []),
+      ...(block.type === "carousel" ? [] : (block.elements ?? [])),
+    ];
+    const inner = [...(block.child_blocks ?? []), ...(block.type === "carousel" ? (block.elements ?? []) : [])];
     return [...own.filter((el) => el?.action_id).map((el) => [block.block_id, el]), ...elementsOf(inner)];
   });
 }
@@ -49,7 +60,12 @@ export class Values {
       if (!spec) continue;
       const key = `${blockId}\u001f${el.action_id}`;
       const old = this.#entries.get(key);
-      next.set(key, old?.type === el.type ? old : { blockId, actionId: el.action_id, type: el.type, field: spec[0], value: spec[1](el, here) });
+      next.set(
+        key,
+        old?.type === el.type
+          ? old
+          : { blockId, actionId: el.action_id, type: el.type, field: spec[0], value: spec[1](el, here) },
+      );
     }
     this.#entries = next;
   }
@@ -60,7 +76,13 @@ export class Values {
 
   set(blockId, el, value) {
     const [field] = STATEFUL[el.type];
-    this.#entries.set(`${blockId}\u001f${el.action_id}`, { blockId, actionId: el.action_id, type: el.type, field, value });
+    this.#entries.set(`${blockId}\u001f${el.action_id}`, {
+      blockId,
+      actionId: el.action_id,
+      type: el.type,
+      field,
+      value,
+    });
   }
 
   /** {block_id: {action_id: {type, value | selected_option | …}}} */
@@ -74,7 +96,7 @@ export class Values {
 
   text(blockId, el) {
     const value = this.get(blockId, el);
-    return el.type === "rich_text_input" ? richTextWords(value) : value ?? "";
+    return el.type === "rich_text_input" ? richTextWords(value) : (value ?? "");
   }
 
   setText(blockId, el, text) {
@@ -97,15 +119,20 @@ export function problems(blocks, values) {
   return out;
 }
 
-const inputBlocks = (blocks) => (blocks ?? []).flatMap((block) => (block.type === "input" ? [block] : inputBlocks(block.child_blocks)));
+const inputBlocks = (blocks) =>
+  (blocks ?? []).flatMap((block) => (block.type === "input" ? [block] : inputBlocks(block.child_blocks)));
 
 function check(el, value) {
   if (el.type === "number_input") return checkNumber(el, value);
-  if (el.type === "email_text_input") return EMAIL.test(value) ? null : "Enter an e-mail address, such as name@example.com.";
-  if (el.type === "url_text_input") return URL.canParse(value) ? null : "Enter a full address, such as https://example.com.";
+  if (el.type === "email_text_input")
+    return EMAIL.test(value) ? null : "Enter an e-mail address, such as name@example.com.";
+  if (el.type === "url_text_input")
+    return URL.canParse(value) ? null : "Enter a full address, such as https://example.com.";
   const length = typeof value === "string" ? value.length : 0;
-  if (el.type === "plain_text_input" && el.min_length && length < el.min_length) return `Enter at least ${el.min_length} characters.`;
-  if (el.type === "plain_text_input" && el.max_length && length > el.max_length) return `Enter at most ${el.max_length} characters.`;
+  if (el.type === "plain_text_input" && el.min_length && length < el.min_length)
+    return `Enter at least ${el.min_length} characters.`;
+  if (el.type === "plain_text_input" && el.max_length && length > el.max_length)
+    return `Enter at most ${el.max_length} characters.`;
   return null;
 }
 

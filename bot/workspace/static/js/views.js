@@ -24,7 +24,14 @@ function draw() {
   for (const id of known.keys()) if (!state.views.some((view) => view.id === id)) known.delete(id);
   const top = state.views.at(-1);
   if (!top) return shut();
-  dialog ??= openDialog({ title: "", className: "dialog-view", onDismiss: dismissed, onCross: () => leave({ clear: true }), onBack: () => leave(), build: () => h("div", { class: "view-host" }) });
+  dialog ??= openDialog({
+    title: "",
+    className: "dialog-view",
+    onDismiss: dismissed,
+    onCross: () => leave({ clear: true }),
+    onBack: () => leave(),
+    build: () => h("div", { class: "view-host" }),
+  });
   const parts = partsOf(top);
   dialog.heading.replaceChildren(textObject(top.title));
   dialog.back.hidden = state.views.length < 2;
@@ -52,7 +59,9 @@ function partsOf(view) {
   const foot = h("footer", { class: "dialog-foot" });
   const form = h("form", { class: "view-form", novalidate: true }, body, error, foot);
   const surface = new Surface({
-    kind: "view", id: view.id, here: state.route.channel,
+    kind: "view",
+    id: view.id,
+    here: state.route.channel,
     container: () => ({ type: "view", view_id: view.id }),
     onStart: () => say(parts, ""),
     onError: (text) => say(parts, text),
@@ -68,18 +77,30 @@ function partsOf(view) {
 
 function buttons(view, parts) {
   const busy = parts.form.getAttribute("aria-busy") === "true";
-  const close = h("button", { type: "button", class: "button", data: { fk: "view\u001fclose" }, onclick: () => leave() }, view.close ? textObject(view.close) : view.submit ? "Cancel" : "Close");
+  const close = h(
+    "button",
+    { type: "button", class: "button", data: { fk: "view\u001fclose" }, onclick: () => leave() },
+    view.close ? textObject(view.close) : view.submit ? "Cancel" : "Close",
+  );
   if (!view.submit) return [close];
-  const submitButton = h("button", { type: "submit", class: "button primary", data: { fk: "view\u001fsubmit" }, "aria-busy": String(busy) }, h("span", { class: "button-text" }, textObject(view.submit)));
+  const submitButton = h(
+    "button",
+    { type: "submit", class: "button primary", data: { fk: "view\u001fsubmit" }, "aria-busy": String(busy) },
+    h("span", { class: "button-text" }, textObject(view.submit)),
+  );
   if (view.submit_disabled) submitButton.disabled = true;
   return [close, submitButton];
 }
 
 function focusFirst(parts, view) {
   const wanted = (view.blocks ?? []).find((block) => (block.element ?? block.accessory)?.focus_on_load);
-  const place = wanted ? parts.body.querySelector(`[data-block-id="${CSS.escape(wanted.block_id ?? "")}"]`) : parts.body;
+  const place = wanted
+    ? parts.body.querySelector(`[data-block-id="${CSS.escape(wanted.block_id ?? "")}"]`)
+    : parts.body;
   // Never a button: whoever still has the finger on Enter must read before anything runs.
-  (place?.querySelector("input:not([type=checkbox]):not([type=radio]), textarea, .picker") ?? parts.body).focus({ preventScroll: true });
+  (place?.querySelector("input:not([type=checkbox]):not([type=radio]), textarea, .picker") ?? parts.body).focus({
+    preventScroll: true,
+  });
   parts.body.scrollTop = 0;
 }
 
@@ -113,7 +134,15 @@ async function submit(viewId) {
   if (Object.keys(local).length) return;
   setBusy(parts, true);
   try {
-    settle(viewId, parts, await post("/client/view/submit", { user: state.me, view_id: viewId, state: { values: parts.surface.values.snapshot() } }));
+    settle(
+      viewId,
+      parts,
+      await post("/client/view/submit", {
+        user: state.me,
+        view_id: viewId,
+        state: { values: parts.surface.values.snapshot() },
+      }),
+    );
   } catch (error) {
     say(parts, error.message);
   } finally {
@@ -123,7 +152,8 @@ async function submit(viewId) {
 
 function settle(viewId, parts, answer) {
   if (answer.errors && Object.keys(answer.errors).length) return showErrors(parts, answer.errors);
-  if (answer.ok === false) return say(parts, answer.error && !/timeout|timed_out/.test(answer.error) ? sentence(answer.error) : TROUBLE());
+  if (answer.ok === false)
+    return say(parts, answer.error && !/timeout|timed_out/.test(answer.error) ? sentence(answer.error) : TROUBLE());
   if (answer.view) return showView(answer.view);
   if (answer.cleared) return closeView(viewId, { all: true });
   if (answer.closed) closeView(viewId);
