@@ -59,6 +59,7 @@ def _alert(entry: dict[str, Any], where: str, options: Options) -> Alert:
         starts_at=starts_at,
         ends_at=_end(entry, where, starts_at, options) if resolved else None,
         link=link_of(entry.get("generatorURL")),
+        upstream={},
     )
 
 

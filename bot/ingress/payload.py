@@ -136,15 +136,23 @@ def texts_of(value: Any, what: str, *, longest: int) -> dict[str, str]:
     found = object_of(value, what)
     if len(found) > MOST_LABELS:
         raise PayloadInvalid(f"{what} holds {len(found)} names; at most {MOST_LABELS} are taken")
+    if _harmless(found, longest):
+        return found
     result: dict[str, str] = {}
     for name, text in found.items():
         if not isinstance(text, str):
             raise PayloadInvalid(f"{what}.{clean(name, 80)} must be text and is {_kind(text)}")
-        if text.isprintable() and len(text) <= longest and name.isprintable() and 0 < len(name) <= LONGEST_NAME:
-            result[name] = text
-        else:
-            result[_name(name, what)] = clean(text, longest)
+        result[_name(name, what)] = clean(text, longest)
     return result
+
+
+def _harmless(found: dict[str, Any], longest: int) -> bool:
+    """Whether all of it can be kept as it is, decided at once for the usual alert: short, printable, nothing but text."""
+    try:
+        texts, names = "".join(found.values()), "".join(found)
+    except TypeError:
+        return False
+    return len(texts) <= longest and len(names) <= LONGEST_NAME and texts.isprintable() and names.isprintable() and "" not in found
 
 
 def _name(name: str, what: str) -> str:

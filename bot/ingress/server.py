@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
@@ -33,6 +34,7 @@ _WAIT_FOR_SECRET = 60  # seconds; somebody has to mend it first
 T = TypeVar("T")
 S = TypeVar("S", bound=Sender)
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _log = structlog.get_logger("muster.intake")
 
 
@@ -208,7 +210,7 @@ async def _keep_alerts(database: Database, found: Sequence[Alert], delivery: Del
             inbox.append(tx, source=source, raw=delivery.body, alerts_json=packed, count=len(fresh), received_at=now)
         return len(fresh)
 
-    kept = await asyncio.wrap_future(database.submit(keep, name="inbox", ordered=False))
+    kept = await _answered(database.submit(keep, name="inbox", ordered=False))
     return Answer(status=202, body=_counted(kept, len(found)))
 
 
@@ -216,8 +218,25 @@ async def _keep_changes(database: Database, found: Sequence[Change]) -> Answer:
     def keep(tx: Tx) -> int:
         return changes.add(tx, *found)
 
-    kept = await asyncio.wrap_future(database.submit(keep, name="change", ordered=False)) if found else 0
+    kept = await _answered(database.submit(keep, name="change", ordered=False)) if found else 0
     return Answer(status=202, body=_counted(kept, len(found)))
+
+
+def _answered(future: "Future[int]") -> "asyncio.Future[int]":
+    """`asyncio.wrap_future` without the way back: a delivery that is being committed cannot be called off."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[int] = loop.create_future()
+    future.add_done_callback(lambda done: loop.call_soon_threadsafe(_hand_over, done, waiter))
+    return waiter
+
+
+def _hand_over(done: "Future[int]", waiter: "asyncio.Future[int]") -> None:
+    if waiter.cancelled():
+        return
+    if error := done.exception():
+        waiter.set_exception(error)
+    else:
+        waiter.set_result(done.result())
 
 
 def _counted(kept: int, found: int) -> dict[str, int]:
@@ -280,7 +299,7 @@ def _refusal(status: int, reason: str, *headers: tuple[bytes, bytes]) -> Answer:
 
 
 async def _send(send: Send, answer: Answer) -> None:
-    body = json.dumps(answer.body, separators=(",", ":")).encode()
+    body = _encode(answer.body).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
