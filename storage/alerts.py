@@ -1,6 +1,5 @@
 """What is known of every alert: whether it holds, since when, how often, and which incident it belongs to."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +10,7 @@ from sqlalchemy import Row, and_, func, select, tuple_
 
 from runbooks.alert import AlertStatus
 from storage.tables import alerts as table
-from storage.text import storable
+from storage.text import json_text, storable
 from storage.transaction import Tx, micros, moment, upsert
 
 Key = tuple[str, str]
@@ -112,7 +111,7 @@ def _columns(row: AlertRow) -> dict[str, Any]:
         "starts_at": row.starts_at,
         "ends_at": row.ends_at,
         "times": row.count,
-        "body": json.dumps(body),
+        "body": json_text(body),
     }
 
 

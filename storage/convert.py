@@ -5,7 +5,7 @@ from datetime import date, datetime
 from enum import Enum
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import from_json
 from sqlalchemy import Row
 
@@ -13,13 +13,14 @@ from runbooks.people import Actor
 from runbooks.runbook import Runbook
 from runbooks.timeline import Entry, canonical
 from storage.errors import Unreadable
+from storage.text import json_text
 
 M = TypeVar("M", bound=BaseModel)
 
 
 def body_of(value: BaseModel) -> str:
     """The value as JSON, without its id: that one is the row's."""
-    return json.dumps(value.model_dump(mode="json", exclude={"id"}))  # json.dumps escapes what UTF-8 or PostgreSQL would refuse
+    return json_text(value.model_dump(mode="json", exclude={"id"}))
 
 
 def value_of(model: type[M], row: Row[Any], **own: Any) -> M:
@@ -30,7 +31,7 @@ def value_of(model: type[M], row: Row[Any], **own: Any) -> M:
     """
     try:
         return model.model_validate({**from_json(row.body), **own})
-    except ValidationError as error:
+    except ValueError as error:  # pydantic's own errors are ValueErrors too
         raise Unreadable(f"A {model.__name__} in the database cannot be read by this version of Muster: {error}") from error
 
 
@@ -42,7 +43,7 @@ def entry_columns(entry: Entry) -> dict[str, Any]:
         "kind": entry.kind.value,
         "occurred_at": entry.occurred_at,
         "recorded_at": entry.recorded_at,
-        "actor": json.dumps(entry.actor.model_dump(mode="json")),
+        "actor": json_text(entry.actor.model_dump(mode="json")),
         "summary": entry.summary,
         "payload": canonical(entry.payload).decode(),
         "digest": entry.digest,
@@ -79,7 +80,7 @@ def entry_of(row: Row[Any]) -> Entry:
 
 def runbook_body(runbook: Runbook) -> str:
     """A runbook as JSON, exactly. Its own serialiser writes durations for people and would round them."""
-    return json.dumps(_plain(runbook))
+    return json_text(_plain(runbook))
 
 
 def _plain(value: Any) -> Any:

@@ -35,7 +35,9 @@ _SQLITE_PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 5000",  # milliseconds; only a command line on the same file is ever waited for
 )
-_POSTGRES_OPTIONS = "-c lock_timeout=15000"  # milliseconds: waiting longer than that for another replica is an outage, not patience
+_POSTGRES_OPTIONS = (
+    "-c lock_timeout=15000"  # milliseconds: longer than a stopped replica may hold a lock (transaction.IDLE); after that it is an outage
+)
 
 
 def _system_clock() -> datetime:

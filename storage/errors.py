@@ -78,11 +78,12 @@ class StatementRefused(StorageError):
 APPEND_ONLY = "muster: append-only"
 """What the triggers say; the one sign that tells their refusal from any other."""
 
-_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
-"""PostgreSQL: serialization failure, deadlock, lock timeout (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+_CONFLICTS = ("40001", "40P01")
+"""PostgreSQL: serialization failure, deadlock (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
 
-_UNAVAILABLE_CLASSES = ("08", "53", "57", "58", "XX", "25006", "25P03", "F0")
-"""PostgreSQL: connection, resources, operator intervention, system, internal; a read-only server; a session ended for idling."""
+_OUTAGES = ("08", "53", "57", "58", "XX", "F0", "25006", "25P03", "55P03", *_CONFLICTS)
+"""PostgreSQL: connection, resources, operator intervention, system, internal, configuration; a read-only server; a session ended for
+idling; a lock waited for too long; conflicts that did not end."""
 
 _SQLITE_MISTAKES = frozenset(
     {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
@@ -127,4 +128,4 @@ def _is_outage(error: DBAPIError) -> bool:
     state = sqlstate_of(error)
     if not state:  # the driver itself lost or never had the connection
         return type(original).__name__ in {"OperationalError", "InterfaceError", "ConnectionTimeout"}
-    return state in _CONFLICTS or state.startswith(_UNAVAILABLE_CLASSES)
+    return state.startswith(_OUTAGES)

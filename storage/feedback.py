@@ -9,7 +9,7 @@ from sqlalchemy import Row, select
 
 from runbooks.value import Json
 from storage.tables import feedback as table
-from storage.text import storable
+from storage.text import json_text, storable
 from storage.transaction import Tx
 
 
@@ -35,7 +35,7 @@ def add(tx: Tx, feedback: Feedback) -> None:
             "better": storable(feedback.better),
             "person": storable(feedback.person),
             "given_at": feedback.given_at,
-            "alert": json.dumps(feedback.alert),
+            "alert": json_text(feedback.alert),
         },
     )
 

@@ -75,7 +75,8 @@ def record(tx: Tx, incident_id: int, entries: Sequence[NewEntry], now: datetime)
 def _storable(entry: NewEntry) -> NewEntry:
     """The entry as it will be read back, so that its digest is of what is kept."""
     payload = json.loads(json.dumps(entry.payload, default=str))
-    return entry.model_copy(update={"summary": storable(entry.summary), "payload": _cleaned(payload)})
+    actor = entry.actor.model_copy(update={"id": storable(entry.actor.id), "slack_id": _cleaned(entry.actor.slack_id)})
+    return entry.model_copy(update={"summary": storable(entry.summary), "payload": _cleaned(payload), "actor": actor})
 
 
 def _cleaned(value: Any) -> Any:

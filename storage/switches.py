@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from runbooks.value import Json
 from storage.tables import switches as table
+from storage.text import json_text
 from storage.transaction import Tx, upsert
 
 
@@ -17,7 +18,7 @@ def get(tx: Tx, name: str) -> Json:
 
 def put(tx: Tx, name: str, value: Json) -> None:
     """Set it."""
-    upsert(tx, table, [{"name": name, "value": json.dumps(value)}], key=["name"])
+    upsert(tx, table, [{"name": name, "value": json_text(value)}], key=["name"])
 
 
 def every(tx: Tx) -> dict[str, Json]:

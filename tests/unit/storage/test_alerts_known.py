@@ -26,7 +26,7 @@ def test_a_row_comes_back_as_it_was_saved(database: Database) -> None:
         ends_at=NOW + timedelta(microseconds=1),
         count=7,
         title="p99 \x00",
-        labels={"a": "\x00✓"},
+        labels={"a": "\x00✓😀"},
         annotations={"b": "c"},
         link="https://x",
         upstream={"id": "P1"},
@@ -35,6 +35,12 @@ def test_a_row_comes_back_as_it_was_saved(database: Database) -> None:
     database.write(lambda tx: alerts.save(tx, [full]))
     assert database.read(lambda tx: alerts.known(tx, [full.key])) == {full.key: full}
     assert database.read(lambda tx: alerts.of_incident(tx, 1)) == [full]
+
+
+def test_half_a_character_is_replaced(database: Database) -> None:
+    """A label with half a surrogate pair is kept with U+FFFD in its place, and can be read."""
+    database.write(lambda tx: alerts.save(tx, [row(labels={"a": "\ud800x"})]))
+    assert database.read(lambda tx: alerts.of_incident(tx, 1))[0].labels == {"a": "\ufffdx"}
 
 
 def test_saving_again_replaces(database: Database) -> None:

@@ -49,12 +49,19 @@ def test_no_error_of_postgres_is_forgotten(kind: type[psycopg.Error]) -> None:
     assert isinstance(found, errors.StorageError)
 
 
-@pytest.mark.parametrize("kind", [postgres.SerializationFailure, postgres.DeadlockDetected, postgres.LockNotAvailable])
+@pytest.mark.parametrize("kind", [postgres.SerializationFailure, postgres.DeadlockDetected])
 def test_conflicts_are_told_from_other_errors(kind: type[psycopg.Error]) -> None:
     """Only what the same transaction can get over by itself is tried again."""
     assert is_conflict(wrapped(kind("x")))
     assert not is_conflict(wrapped(postgres.UniqueViolation("x")))
     assert not is_conflict(ValueError("x"))
+
+
+def test_a_lock_waited_for_too_long_is_an_outage_and_not_tried_again() -> None:
+    """Whoever waited the whole lock timeout is told, instead of waiting six times as long."""
+    error = wrapped(postgres.LockNotAvailable("x"))
+    assert not is_conflict(error)
+    assert isinstance(translated(error), StorageUnavailable)
 
 
 @pytest.mark.parametrize(

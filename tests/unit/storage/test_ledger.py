@@ -81,9 +81,11 @@ def test_a_rolled_back_change_leaves_no_entry(database: Database) -> None:
 def test_hostile_text_is_kept_and_verifies(database: Database) -> None:
     """NUL, half surrogates, numbers as keys and values that JSON does not know neither break the write nor the chain."""
     hostile = {"a\x00b": "\ud800", "n": [1, 2.5, float("inf")], "at": NOW, "deep": {"2": 1, "10": [None, True]}, "numbers": {2: 1, 10: 2}}
-    record(database, 1, note("x\x00\udfff<!channel>", **hostile))
+    stranger = Actor(kind=ActorKind.SOURCE, id="so\x00urce \ud800", slack_id="U\udfff")
+    record(database, 1, note("x\x00\udfff<!channel>", **hostile).model_copy(update={"actor": stranger}))
     (entry,) = database.read(lambda tx: timeline.of(tx, 1))
     assert "\x00" not in entry.summary
+    assert (entry.actor.id, entry.actor.slack_id) == ("so\ufffdurce \ufffd", "U\ufffd")
     assert entry.payload["numbers"] == {"2": 1, "10": 2}
     assert verify(database).ok
 

@@ -70,6 +70,13 @@ def test_an_incident_comes_back_as_it_was_saved(database: Database) -> None:
         database.read(lambda tx: incidents.get(tx, 99))
 
 
+def test_half_a_character_spoils_no_incident(database: Database) -> None:
+    """Half a surrogate pair in a title or a label is kept as U+FFFD; the incident can be read."""
+    opened = add_incident(database, title="a\ud800b", labels={"x": "\udfff", "y": "😀"})
+    read = database.read(lambda tx: incidents.get(tx, opened.id))
+    assert (read.title, read.labels) == ("a\ufffdb", {"x": "\ufffd", "y": "😀"})
+
+
 def test_an_incident_changed_by_somebody_else_is_not_overwritten(database: Database) -> None:
     """A save that was decided on an older revision writes nothing and says so."""
     opened = add_incident(database)

@@ -10,7 +10,9 @@ from storage import runbook_versions
 from storage.database import Database
 from tests.remembering import MINUTE, NOW
 
-NAMES = sorted(file.name for file in files("runbooks").joinpath("library").iterdir() if file.name.endswith(".md"))
+NAMES = sorted(
+    file.name for file in files("runbooks").joinpath("library").iterdir() if file.name.endswith(".md") and file.name != "README.md"
+)
 
 
 def shipped(name: str) -> Runbook:
