@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path as FilePath
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from runbooks.checks.scene import Faults, Scene
 from runbooks.errors import Problem, RunbookInvalid
 from runbooks.frontmatter import FrontMatter, Path
 from runbooks.operation import Operation
+from runbooks.pruning import Pruned, prune
 from runbooks.rendering import outline
 from runbooks.runbook import Header, Runbook
 from runbooks.shape import in_words
@@ -125,7 +127,7 @@ class _Examination:
     problems: list[Problem]
 
     def run(self, *, name: str, catalogue: Mapping[str, Operation], faults: Faults | None) -> Header | None:
-        """The header, where its shape is right; everything wrong is in `problems` afterwards."""
+        """The header, as far as it can be read; everything wrong is in `problems` afterwards."""
         for fault in self.front.faults:
             self._add(fault.path, fault.reason, line=fault.line)
         prose = tuple(outline(self.front.body))
@@ -135,20 +137,37 @@ class _Examination:
             if not self.front.faults:
                 self._add((), "the header is empty", line=1)
             return None
-        try:
-            header = Header.model_validate(self.front.data, context={"written": True})
-        except ValidationError as error:
-            known = {fault.path for fault in self.front.faults}
-            for path, reason in in_words(error, self.front.data):
-                if path not in known:  # what YAML could not read is said already
-                    self.report(path, reason)
-            return None
-        if header.id != name:
+        header, pruned = self._header()
+        if header is not None and pruned is None and header.id != name:
             self.report(("id",), f"{header.id} must be the file's name, {name}; rename one of them")
-        scene = Scene(header=header, outline=prose, catalogue=catalogue, faults=faults, report=self.report)
-        for check in (steps.check, guarding.check, screen.check, rehearsal.check):
-            check(scene)
+        if header is not None:
+            report = partial(self._report_of_rest, pruned) if pruned else self.report
+            scene = Scene(header=header, outline=prose, catalogue=catalogue, faults=faults, report=report)
+            for check in (steps.check, guarding.check, screen.check, rehearsal.check):
+                check(scene)
         return header
+
+    def _header(self) -> tuple[Header | None, Pruned | None]:
+        """The header; or, where its shape is wrong, what can be read of it without the wrong parts."""
+        try:
+            return Header.model_validate(self.front.data, context={"written": True}), None
+        except ValidationError as error:
+            wrong = dict(in_words(error, self.front.data))
+        known = {fault.path for fault in self.front.faults}
+        for path, reason in wrong.items():
+            if path not in known:  # what YAML could not read is said already
+                self.report(path, reason)
+        pruned = prune(self.front.data, wrong)
+        if pruned is None:
+            return None, None
+        try:
+            return Header.model_validate(pruned.data, context={"written": True}), pruned
+        except ValidationError:
+            return None, None
+
+    def _report_of_rest(self, pruned: Pruned, path: Path, reason: str) -> None:
+        if not pruned.explains(reason):
+            self.report(pruned.place(path), reason)
 
     def report(self, path: Path, reason: str) -> None:
         """Note a problem at a path of names and indices."""

@@ -254,6 +254,27 @@ def test_every_problem_is_named_at_once() -> None:
     assert lines == sorted(line or 0 for line in lines)
 
 
+def test_a_wrong_shape_hides_no_wrong_meaning() -> None:
+    """A misspelt field in one step does not keep the problems of the others for the next attempt, nor invents any."""
+    text = (
+        LATENCY.replace("    unit: /s\n", "    units: /s\n")
+        .replace('fails: "> 2"', 'fails: "over 2"', 1)
+        .replace("review_every: 180d", "review_every: 180")
+    )
+    shape = {"review_every", "diagnostics.service-time.units", "actions.scale-out.verify.fails"}
+    assert set(problems(text)) == shape
+    assert set(problems(LATENCY.replace("labels: [model, service]", "labels: model"))) == {"labels"}
+    more = text.replace("    tier: R2\n", "    tier: R1\n").replace("attempts: 1}", "attempts: 11}")
+    found = problems(more)
+    assert set(found) == shape | {"actions.previous-release.tier", "actions.cap-retries.with.attempts"}
+    with pytest.raises(RunbookInvalid) as refused:
+        read(more)
+    lines = more.splitlines()
+    place = next(problem.line for problem in refused.value.problems if problem.field == "actions.previous-release.tier")
+    assert place is not None
+    assert lines[place - 1] == "    tier: R1"
+
+
 def test_a_problem_points_to_its_line() -> None:
     """The line is that of the field in the file, in the header and in the prose."""
     text = LATENCY.replace("uses: cluster.scale", "uses: cluster.scael").replace("## Impact\n", "## Impakt\n")
