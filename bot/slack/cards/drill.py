@@ -13,11 +13,11 @@ _FINDINGS = 12
 def drill_invitation(screen: DrillInvitation) -> Drawn:
     """A drill is due: Start, or Move to another date. Decided: who decided what, without buttons."""
     drill, title = screen.drill, text.line(screen.runbook_title, 150)
-    who = f"{text.mention(screen.lead)}: " if screen.lead else ""
+    the = f"{text.mention(screen.lead)}: the" if screen.lead else "The"
     state = "overdue since" if screen.overdue else "due"
     sheet = Sheet()
     sheet.add(header(f"DRILL {'overdue' if screen.overdue else 'due'} · {screen.runbook_title}"))
-    sheet.add(section(f"{who}the drill of *{title}* for {text.line(drill.slot, 20)} is {state} {text.moment(drill.due_at)}."))
+    sheet.add(section(f"{the} drill of *{title}* for {text.line(drill.slot, 20)} is {state} {text.moment(drill.due_at)}."))
     if screen.decided:
         sheet.add(section(f"*{text.sentence(text.line(screen.decided, 400))}*"))
     else:

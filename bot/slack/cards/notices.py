@@ -40,12 +40,13 @@ def _offer(screen: Refusal) -> ButtonElement | None:
 
 def notice(screen: Notice) -> Drawn:
     """Whole sentences, with those whom they concern named first."""
-    who = " ".join(text.mention(person) for person in screen.mentions[:10])
+    named = " ".join(text.mention(person) for person in screen.mentions[:10])
+    who = f"{named}: " if named else ""
     said = text.prose(screen.text, 2_500) or "(no text)"
     ref = f"INC-{screen.incident_id}: " if screen.incident_id is not None and not said.startswith(f"INC-{screen.incident_id}") else ""
     sheet = Sheet()
-    sheet.add(section(marked(" ".join(filter(None, [who, text.told(screen.text, 1_900) or said])), drill=screen.drill, bold=True)))
-    return drawn(marked(f"{ref}{' '.join(filter(None, [who, said]))}", drill=screen.drill), sheet)
+    sheet.add(section(marked(f"{who}{text.told(screen.text, 1_900) or said}", drill=screen.drill, bold=True)))
+    return drawn(marked(f"{ref}{who}{said}", drill=screen.drill), sheet)
 
 
 def page(screen: Page) -> Drawn:

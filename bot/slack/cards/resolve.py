@@ -60,7 +60,7 @@ def _list(title: str, items: tuple[str, ...]) -> str:
 def mitigation_notice(screen: MitigationNotice) -> Drawn:
     """A change in force is about to end, or nobody has said what becomes of it."""
     incident, held = screen.incident, screen.mitigation
-    who = f"{text.mention(screen.owner)} " if screen.owner else ""
+    who = f"{text.mention(screen.owner)}: " if screen.owner else ""
     ask = " What should become of it?" if screen.asks else ""
     said = f"{who}{text.told(screen.text, 1_500, near=held.ends_at or held.opened_at)}{ask}"
     sheet = Sheet()

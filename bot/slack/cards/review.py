@@ -10,15 +10,15 @@ from runbooks.screens import ReviewNotice
 def review_notice(screen: ReviewNotice) -> Drawn:
     """One reminder, with the draft and a way to say that it is done."""
     incident, review = screen.incident, screen.review
-    who = f"{text.mention(screen.owner)} " if screen.owner else ""
+    the = f"{text.mention(screen.owner)}: the" if screen.owner else "The"
     title = text.line(incident.title, 150)
     said = {
-        "opened": f"the post-mortem of {incident.ref} ({title}) is drafted and due {text.day(review.due_at)}.",
-        "before": f"the post-mortem of {incident.ref} ({title}) is due {text.day(review.due_at)}.",
-        "after": f"the post-mortem of {incident.ref} ({title}) is overdue since {text.day(review.due_at)}.",
+        "opened": f"{the} post-mortem of {incident.ref} ({title}) is drafted and due {text.day(review.due_at)}.",
+        "before": f"{the} post-mortem of {incident.ref} ({title}) is due {text.day(review.due_at)}.",
+        "after": f"{the} post-mortem of {incident.ref} ({title}) is overdue since {text.day(review.due_at)}.",
     }[screen.when]
     sheet = Sheet()
-    sheet.add(section(drill_first(incident, f"{who}{said}", bold=True)))
+    sheet.add(section(drill_first(incident, said, bold=True)))
     draft = link_button("Open draft", screen.url, incident_id=incident.id)
     done = button("It is done", Press(kind=PressKind.REVIEW_DONE, incident_id=incident.id, subject_id=review.id))
     sheet.add_all(rows([draft, done if review.state is ReviewState.DUE else None]))

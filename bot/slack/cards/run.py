@@ -41,9 +41,9 @@ def _before(run: ActionRun, by: str, now: Moment) -> str:
 def _in_flight(line: RunLine, run: ActionRun, by: str, now: Moment) -> str:
     match run.state:
         case RunState.RUNNING:
-            return f"{_step(run)}is running{by}{_since(run.started_at, now)}."
+            return f"{_step(run)}, running{by}{_since(run.started_at, now)}."
         case RunState.VERIFYING:
-            return f"{_step(run)}done{by}{_at(run.executed_at, now)}. {_watching(line)}"
+            return f"{_step(run)}{by}{_at(run.executed_at, now)}. {_watching(line)}"
         case RunState.UNDOING:
             return f"is being undone{_since(run.undo_started_at, now)}."
         case _:
@@ -53,7 +53,7 @@ def _in_flight(line: RunLine, run: ActionRun, by: str, now: Moment) -> str:
 def _ended(line: RunLine, run: ActionRun, now: Moment) -> str:
     match run.state:
         case RunState.VERIFIED:
-            return f"verified{_at(run.verdict_at, now)}: {_step(run)}{_values(run)}.{_ends(line, now)}"
+            return f"verified{_at(run.verdict_at, now)}: {_step(run)}, {_values(run)}.{_ends(line, now)}"
         case RunState.FAILED:
             return _with_reason(f"did not help{_at(run.verdict_at or run.ended_at, now)}", run)
         case RunState.INCONCLUSIVE:
@@ -70,9 +70,9 @@ def _ended(line: RunLine, run: ActionRun, now: Moment) -> str:
 
 def _step(run: ActionRun) -> str:
     if run.plan is None:
-        return ""
+        return text.line(run.target, 80)
     proposal = run.plan.proposal
-    return f"{text.line(proposal.before_text, 60)} → {text.line(proposal.after_text, 60)} "
+    return f"{text.line(proposal.before_text, 60)} → {text.line(proposal.after_text, 60)}"
 
 
 def _values(run: ActionRun) -> str:
