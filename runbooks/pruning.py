@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import date
 
 from runbooks.frontmatter import Path
 from runbooks.value import Json
@@ -12,6 +13,16 @@ _LISTS: tuple[Path, ...] = (("actions",), ("diagnostics",), ("escalation",), ("d
 """Lists whose entries stand for themselves: one of them can be left out."""
 _DEPENDED: tuple[Path, ...] = (("labels",), ("match",), ("fallback",), ("drill", "ends_after"))
 """Fields that others are judged by: without them, what is right would look wrong."""
+_STAND_INS: dict[str, Json] = {
+    "format": 1,
+    "id": "x",
+    "version": 1,
+    "title": "x",
+    "owner": "x",
+    "class": "availability",
+    "reviewed": date(2000, 1, 1),
+}
+"""For fields that must be there and that nothing else is judged by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +63,7 @@ def prune(data: Json, wrong: Collection[Path]) -> Pruned | None:
             around = _at(left, path[:-1])
             if isinstance(around, dict):
                 around.pop(path[-1], None)
+                around.update({name: value for name, value in _STAND_INS.items() if path == (name,)})
     origins: dict[Path, list[int]] = {}
     for path, indices in drop.items():
         entries_here = _at(left, path)

@@ -264,6 +264,8 @@ def test_a_wrong_shape_hides_no_wrong_meaning() -> None:
     shape = {"review_every", "diagnostics.service-time.units", "actions.scale-out.verify.fails"}
     assert set(problems(text)) == shape
     assert set(problems(LATENCY.replace("labels: [model, service]", "labels: model"))) == {"labels"}
+    text = text.replace("owner: ml-platform\n", "").replace("class: availability", "class: outage")
+    shape |= {"owner", "class"}
     more = text.replace("    tier: R2\n", "    tier: R1\n").replace("attempts: 1}", "attempts: 11}")
     found = problems(more)
     assert set(found) == shape | {"actions.previous-release.tier", "actions.cap-retries.with.attempts"}
