@@ -307,3 +307,10 @@ def test_whoever_the_library_pages_is_known_to_the_demo(library: Library) -> Non
     targets = {rule.page for runbook in library.all for rule in runbook.header.escalation}
     assert configuration.targets_missing(targets) == []
     assert {runbook.header.owner for runbook in library.all} <= {team.id for team in configuration.directory.teams}
+
+
+@pytest.mark.parametrize("runbook_id", IDS)
+def test_a_runbook_survives_being_stored(library: Library, runbook_id: str) -> None:
+    """Written as JSON and read again, a pinned version is the same to the last second and digit."""
+    runbook = the(library, runbook_id)
+    assert Runbook.model_validate_json(runbook.model_dump_json(by_alias=True)) == runbook
