@@ -52,7 +52,7 @@ MODAL = {
 }
 
 
-def eventually(look: Callable[[], Any], seconds: float = 8.0) -> Any:
+def eventually(look: Callable[[], Any], seconds: float = 20.0) -> Any:
     """The first truthy thing ``look`` sees, before the deadline."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -382,15 +382,16 @@ def test_an_event_comes_again_after_the_app_was_away(tmp_path: Path) -> None:
         def message(event: dict[str, Any], request: BoltRequest) -> None:
             heard.append((event["text"], int(request.headers["x-slack-retry-num"][0])))
 
-    patient = Timing(ack=1.0, retries=(0.0, 3.0, 60.0), grace=0.0)
+    patient = Timing(ack=1.0, retries=(0.0, *[2.0] * 8), grace=0.0)
     with served(create_app(data_dir=tmp_path, manifest=MANIFEST, timing=patient)) as url:
         harbor = Harbor(url, tmp_path)
         harbor.does("message", channel=INCIDENTS, text="anybody?")
-        eventually(lambda: harbor.admin()["counters"]["events retried"] == 2)
+        eventually(lambda: harbor.admin()["counters"].get("events retried", 0) >= 2)
         with connected(harbor, listen):
             eventually(lambda: harbor.admin()["waiting_events"] == 0)
         harbor.http.close()
-    assert heard == [("anybody?", 2)]
+    assert [text for text, _ in heard] == ["anybody?"]
+    assert heard[0][1] >= 2
 
 
 def test_the_app_reconnects_when_it_is_told_to(harbor: Harbor) -> None:
@@ -404,7 +405,7 @@ def test_the_app_reconnects_when_it_is_told_to(harbor: Harbor) -> None:
 
     with connected(harbor, listen):
         harbor.http.post("/client/admin", json={"disconnect": "refresh_requested"})
-        eventually(lambda: harbor.admin()["counters"]["api apps.connections.open"] >= 2)
+        eventually(lambda: harbor.admin()["counters"].get("api apps.connections.open", 0) >= 2)
         eventually(lambda: harbor.admin()["connections"] == 1)
         harbor.does("message", channel=INCIDENTS, text="still there?")
         eventually(lambda: "still there?" in heard)
