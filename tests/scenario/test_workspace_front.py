@@ -725,6 +725,34 @@ def test_what_is_chosen_in_a_message_is_sent_at_once(window: Open, bot: Bot) -> 
     assert eventually(lambda: bot.seen)[0]["actions"][0]["selected_option"]["value"] == "sev2"
 
 
+def test_a_link_button_opens_its_page_and_tells_the_app(window: Open, bot: Bot, harbor: str) -> None:
+    """A button with an address opens it in another tab and still sends its action; an overflow sends its choice."""
+    menu = {"type": "overflow", "action_id": "choose", "options": options("Hand over", "Resolve")}
+    ts = bot.says(blocks=[{"type": "actions", "elements": [button("Open page", "quick", url=f"{harbor}/healthz"), menu]}])
+    win = window()
+    with win.page.expect_popup() as opened:
+        win.message(ts).get_by_role("button", name="Open page").click()
+    assert opened.value.url == f"{harbor}/healthz"
+    assert eventually(lambda: bot.seen)[0]["actions"][0]["action_id"] == "quick"
+    win.message(ts).get_by_role("button", name="More", exact=True).click()
+    win.page.keyboard.press("ArrowDown")
+    win.page.keyboard.press("Enter")
+    assert eventually(lambda: bot.seen[1:])[0]["actions"][0]["selected_option"]["value"] == "resolve"
+
+
+def test_a_flood_of_messages_keeps_the_window_light(window: Open, bot: Bot) -> None:
+    """After a thousand messages the window holds a few hundred; scrolling up brings the older ones back."""
+    win = window(f"#/channel/{LEADS}", user=BEN)
+    bot.web.conversations_join(channel=LEADS)
+    first = bot.says("flood 0", LEADS)
+    for number in range(1, 1000):
+        bot.says(f"flood {number}", LEADS)
+    expect(win.page.locator("#main .message").last).to_contain_text("flood 999")
+    assert win.page.locator("#main .message").count() < 650
+    win.opens(f"#/channel/{LEADS}/{first}", user=BEN)
+    expect(win.message(first)).to_be_in_viewport()
+
+
 def test_a_storm_of_updates_loses_neither_words_nor_clicks(window: Open, bot: Bot) -> None:
     """While a card is redrawn as fast as the API takes it, typed text stays, a click arrives, and the place one reads stays."""
     for number in range(30):

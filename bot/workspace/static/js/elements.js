@@ -26,9 +26,10 @@ export function element(el, surface, blockId, field = null) {
     "aria-describedby": field?.describedby,
     data: { fk: focusKey, blockId, actionId: el.action_id ?? "" },
   };
-  const act = async (fields, node) => {
+  const act = async (fields, node, url = "") => {
     if (field?.silent) return;
     if (el.confirm && !(await confirmDialog(confirmWords(el.confirm)))) return;
+    if (safeUrl(url)) open(safeUrl(url), "_blank", "noopener");
     await surface.act(blockId, el, fields, node);
   };
   return make(el, {
@@ -57,7 +58,6 @@ function confirmWords(object) {
 
 function button(el, { attrs, act, surface, blockId }) {
   const key = busyKey(surface, blockId, el);
-  const url = el.url ? safeUrl(el.url) : null;
   const node = h(
     "button",
     {
@@ -68,12 +68,11 @@ function button(el, { attrs, act, surface, blockId }) {
       data: { ...attrs.data, busyKey: key },
       onclick: () => {
         if (node.getAttribute("aria-busy") === "true") return;
-        if (url && !el.confirm) open(url, "_blank", "noopener");
-        act({ text: el.text, value: el.value }, node);
+        act({ text: el.text, value: el.value }, node, el.url);
       },
     },
     h("span", { class: "button-text" }, textObject(el.text)),
-    url ? icon("out", "button-out") : null,
+    safeUrl(el.url) ? icon("out", "button-out") : null,
   );
   if (surface.isBusy(key)) node.setAttribute("aria-busy", "true");
   return node;
@@ -96,11 +95,7 @@ function overflow(el, { attrs, act }) {
           el.options.map((option) => ({
             label: words(option.text),
             hint: option.description ? words(option.description) : "",
-            run: () => {
-              const url = option.url ? safeUrl(option.url) : null;
-              if (url) open(url, "_blank", "noopener");
-              act({ selected_option: option }, node);
-            },
+            run: () => act({ selected_option: option }, node, option.url),
           })),
         ),
     },

@@ -10,6 +10,8 @@ import { toast } from "./toast.js";
 const GROUP_SECONDS = 300;
 const PAGE = 60;
 const NEAR_BOTTOM_PX = 80;
+const TRIM_ABOVE = 600; // Below it a redraw stays well under a frame.
+const TRIM_TO = 200;
 
 /** The messages of a channel or thread in a scrolling box. Call `end()` when it leaves the screen. */
 export class MessageList {
@@ -26,6 +28,7 @@ export class MessageList {
     this.scroller = h("div", { class: "scroller" }, this.intro, this.inner);
     this.node = h("div", { class: "messages" }, this.scroller, this.newer);
     this.atBottom = true;
+    this.seeking = false;
     this.loading = null;
     roving(this.inner, ".message");
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
@@ -66,9 +69,12 @@ export class MessageList {
   /** Show the message `ts`, fetching older pages until it is there (at most 20), and mark it. */
   async reveal(ts) {
     await this.load();
-    for (let page = 0; page < 20 && !this.entry.messages.has(ts) && this.entry.hasMore; page += 1)
+    this.seeking = true;
+    for (let page = 0; page < 20 && !this.entry.messages.has(ts) && this.entry.hasMore; page += 1) {
       await this.fetch(sorted(this.entry)[0]?.ts);
+    }
     this.draw();
+    this.seeking = false;
     const node = this.inner.querySelector(`[data-ts="${CSS.escape(ts)}"]`);
     if (!node) return false;
     this.atBottom = false;
@@ -78,7 +84,16 @@ export class MessageList {
     return true;
   }
 
+  /** After hours of watching a busy channel the oldest messages are let go; scrolling up fetches them again. */
+  trim() {
+    if (!this.atBottom || this.seeking || this.entry.messages.size < TRIM_ABOVE || this.spot.thread) return;
+    for (const { ts } of sorted(this.entry).slice(0, -TRIM_TO)) this.entry.messages.delete(ts);
+    this.entry.sorted = null;
+    this.entry.hasMore = true;
+  }
+
   draw() {
+    this.trim();
     const items = arrange(sorted(this.entry));
     keepingFocus(this.inner, () =>
       reconcile(this.inner, items, {

@@ -11,6 +11,7 @@ export function setZone(name) {
     zone = undefined;
   }
   cache.clear();
+  days.clear();
 }
 
 const cache = new Map();
@@ -41,8 +42,14 @@ export const full = (date) =>
     timeZoneName: "short",
   });
 
-/** A stable key of the reader's calendar day. */
-export const dayKey = (date) => show(date, { year: "numeric", month: "2-digit", day: "2-digit" });
+const days = new Map();
+
+/** A stable key of the reader's calendar day. Kept by quarter of an hour, as all zones begin their days on one. */
+export function dayKey(date) {
+  const quarter = Math.floor(date.getTime() / 900_000);
+  if (!days.has(quarter)) days.set(quarter, show(date, { year: "numeric", month: "2-digit", day: "2-digit" }));
+  return days.get(quarter);
+}
 
 export function dayLabel(date, now = new Date()) {
   const near = relativeDay(date, now);
@@ -51,7 +58,7 @@ export function dayLabel(date, now = new Date()) {
 
 function relativeDay(date, now) {
   const key = dayKey(date);
-  const shifted = (days) => dayKey(new Date(now.getTime() + days * 86_400_000));
+  const shifted = (by) => dayKey(new Date(now.getTime() + by * 86_400_000));
   if (key === shifted(0)) return "today";
   if (key === shifted(-1)) return "yesterday";
   if (key === shifted(1)) return "tomorrow";
