@@ -127,6 +127,9 @@ def connected(harbor: Harbor, listen: Callable[[App], None]) -> Iterator[App]:
     try:
         yield app
     finally:
+        # The SDK closes only when its reading returns, which takes three seconds unless the other side hangs up.
+        handler.client.auto_reconnect_enabled = False
+        harbor.http.post("/client/admin", json={"disconnect": "drop"})
         handler.close()
 
 
