@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
+from threading import Thread
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError
 
 from actions import kinds
 from actions.contract import Backend
@@ -16,6 +19,7 @@ from actions.runner import Runner
 from actions.simulation.faults import FAULTS
 from bot.clock import DatabaseClock
 from bot.configuration import Configuration
+from bot.duty import Duty
 from bot.engine.assembly import Engine
 from bot.engine.scheduler import Spec, declare, fire_due
 from bot.flows import act, dialogs, escalate, execute, home, mitigate, receive, rehearse, respond, review, speak, trouble, undo
@@ -27,7 +31,7 @@ from bot.killing import arm
 from bot.metrics import Metrics
 from bot.oncall import OnCallFile, PagerDutyOnCall
 from bot.paging import SlackPager
-from bot.ports import Messenger, OnCall
+from bot.ports import Messenger
 from bot.secret import Secrets
 from bot.settings import Settings
 from bot.settlement import Handler, Settlement
@@ -43,6 +47,8 @@ from storage.errors import StorageError
 from storage.tasks import Task
 
 log = structlog.get_logger(__name__)
+
+SLACK_IDS = "people.slack_ids"
 
 KEPT = timedelta(days=30)
 """How long done tasks, folded deliveries and seen event ids are kept."""
@@ -78,7 +84,7 @@ class Muster:
             api_url=settings.slack_api_url,
         )
         self.messenger: Messenger = SlackMessenger(client=self.web_client)
-        self.on_call = self._on_call()
+        self.on_call = Duty(**self._people(configuration))
         self.worlds = Worlds(
             url=settings.simulation_url,
             folder=self.database.file.parent if self.database.dialect == "sqlite" else None,
@@ -99,7 +105,9 @@ class Muster:
         """
         self._closing.enter_context(self.database.serve_lock())
         self.database.write(self._prepare, name="prepare")
+        self._warn()
         self.engine.start()
+        Thread(target=self._learn_people, name="people", daemon=True).start()
         if self.socket:
             self.socket.start()
         log.info("muster.started", database=self.database.dialect, runbooks=len(self.library.all), slack=bool(self.slack))
@@ -118,6 +126,14 @@ class Muster:
         """What is not working at present, in sentences."""
         return self._trouble
 
+    def _warn(self) -> None:
+        """What is wrong and does not stop the start: said now, and not at the first alert of the night."""
+        for problem in self.configuration.unreadable(self.secrets):
+            log.error("secret.unreadable", problem=str(problem))
+        named = {rule.page for runbook in self.library.all for rule in runbook.header.escalation}
+        for target in self.configuration.targets_missing(named):
+            log.error("page_target.missing", target=target, advice="add it under on_call.targets in muster.yaml")
+
     def _wake(self) -> None:
         self.engine.wake()
 
@@ -128,15 +144,32 @@ class Muster:
         declare(tx, "drills", QUARTERLY.model_copy(update={"zone": self.context.policy.time_zone}), now=now)
         rehearse.plan_now(tx, self.context, now=now)
 
-    def _on_call(self) -> OnCall:
-        plan = self.configuration.file.on_call
-        directory = self.configuration.directory
-        file = OnCallFile(plan=plan, directory=directory, time_zone=self.configuration.file.time_zone)
-        if self.settings.pagerduty_api_token is None:
-            return file
-        return PagerDutyOnCall.of(
-            plan, file=file, directory=directory, token=self.settings.pagerduty_api_token, base_url=self.settings.pagerduty_api_url
-        )
+    def _people(self, configuration: Configuration) -> dict[str, Any]:
+        """Everybody, with the Slack ids that were found by e-mail before."""
+        known = self.database.read(lambda tx: switches.get(tx, SLACK_IDS)) or {}
+        configuration = configuration.with_slack_ids(known)
+        plan, directory, token = configuration.file.on_call, configuration.directory, self.settings.pagerduty_api_token
+        file = OnCallFile(plan=plan, directory=directory, time_zone=configuration.file.time_zone)
+        url = self.settings.pagerduty_api_url
+        pagerduty = PagerDutyOnCall.of(plan, file=file, directory=directory, token=token, base_url=url) if token else None
+        return {"directory": directory, "file": file, "pagerduty": pagerduty}
+
+    def _learn_people(self) -> None:
+        """Ask Slack for the ids of people whom muster.yaml names by e-mail only, and PagerDuty for who is on duty."""
+        known = self.database.read(lambda tx: switches.get(tx, SLACK_IDS)) or {}
+        unknown = {person: email for person, email in self.configuration.known_by_email.items() if person not in known}
+        found = {person: slack_id for person, email in unknown.items() if (slack_id := self._slack_id(email))} if self.slack else {}
+        if found:
+            self.database.write(lambda tx: switches.put(tx, SLACK_IDS, {**known, **found}), name="people")
+            self.on_call.replace(**self._people(self.configuration))
+        self.on_call.refresh(self.clock.now())
+
+    def _slack_id(self, email: str) -> str | None:
+        try:
+            return str(self.web_client.users_lookupByEmail(email=email)["user"]["id"])
+        except (SlackApiError, OSError) as error:
+            log.warning("person.not_found", email=email, error=str(error))
+            return None
 
     def _context(self) -> Context:
         file = self.configuration.file
@@ -147,6 +180,8 @@ class Muster:
             holidays=self.configuration.holidays,
             time_zone=self.configuration.drill_zone,
             drill_hour=file.drills.at.hour,
+            frozen=self.configuration.frozen,
+            escalates=self.configuration.escalates,
         )
         return Context(
             database=self.database,
@@ -154,7 +189,6 @@ class Muster:
             messenger=self.messenger,
             on_call=self.on_call,
             shelf=Shelf(self.library),
-            directory=self.configuration.directory,
             services=self.configuration.services,
             policy=policy,
             runner=Runner(registry=Registry(self._backends()), now=self.clock.now),
@@ -229,6 +263,7 @@ class Muster:
                 **{name: (1.0, self._swept(sweep)) for name, sweep in sweeps.items()},
                 "schedules": (2.0, lambda: self.context.write(lambda tx: fire_due(tx, now=self.clock.now()), name="schedule")),
                 "self": (5.0, self._look_at_self),
+                "people": (45.0, self._learn_people),
                 "retention": (3600.0, self._forget),
             },
         )
@@ -269,7 +304,7 @@ class Muster:
             self.metrics.open_incidents.labels(incident.severity.value, str(incident.is_drill).lower()).inc()
         connected = self.socket is None or self.socket.state.connected
         self.metrics.slack_connected.set(connected)
-        said = [*(self.on_call.degraded() if isinstance(self.on_call, PagerDutyOnCall) else ())]
+        said = [*self.on_call.degraded()]
         if paused:
             said.append(f"All actions are paused by {paused.by}: {paused.reason}")
         if not connected:

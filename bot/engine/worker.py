@@ -155,8 +155,10 @@ class Worker:
         structlog.contextvars.bind_contextvars(task=task.key, attempt=task.attempt)
         try:
             reach(POINTS["K4"])
+            reach(f"{task.kind}.before_call")
             settlement = self._handle(task)
             reach(POINTS["K6"])
+            reach(f"{task.kind}.after_call")
             self._settle(task, settlement)
         except LeaseLost:
             log.warning("task.lease_lost")

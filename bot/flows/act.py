@@ -28,6 +28,9 @@ from storage import incidents, runs, tasks
 from storage.database import Tx
 from storage.tasks import NewTask, Task
 
+REPETITION = "repetition"
+"""The check that says that a plan's tier was raised because the same was done before."""
+
 BUSY = IN_FLIGHT | {RunState.AWAITING_APPROVAL, RunState.APPROVED}
 
 
@@ -195,10 +198,10 @@ def _planned(tx: Tx, ctx: Context, run_id: int, made: Plan, *, slack_id: Json) -
 def _raised(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, made: Plan, *, now: datetime) -> Plan:
     """The same action a second time on one target is one tier higher (rule S14); known only now that the target is."""
     action = _action(ctx.shelf.pinned(tx, run.runbook), run.step)
-    cleared = guards.guard(attempt(incident, run, action, made), guard_state(tx, ctx, incident, now=now), now=now)
+    cleared = guards.repetition(attempt(incident, run, action, made), guard_state(tx, ctx, incident, now=now), now)
     if isinstance(cleared, guards.GuardRefused) or not cleared.raised_by:
         return made
-    check = Check(name="repetition", holds=True, text=cleared.note)
+    check = Check(name=REPETITION, holds=True, text=cleared.note)
     return made.model_copy(update={"tier": made.tier.raised(cleared.raised_by), "checks": (*made.checks, check)})
 
 
@@ -311,6 +314,8 @@ def must_pass(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: 
     cleared = guards.guard(attempt(incident, run, action, run.plan), guard_state(tx, ctx, incident, now=now), now=now)
     if isinstance(cleared, guards.GuardRefused):
         raise Refused(cleared.reason.value, cleared.text, offer="plan")
+    if cleared.raised_by and all(check.name != REPETITION for check in run.plan.checks):
+        raise Refused("plan_old", f"Not run: {cleared.note} This plan does not know that yet. Open the current plan.", offer="plan")
 
 
 def _decide(
@@ -341,6 +346,17 @@ def _decide(
         valid_for=ctx.policy.approval_life.total_seconds(),
         now=now,
     )
+
+
+def must_be_entitled(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: Action, *, now: datetime) -> None:
+    """Rights and approvals as they are at the last moment: a grant may be gone, an approval too old (rules S4, S7, S8).
+
+    Raises:
+        Refused: what allowed the run before does not allow it now.
+    """
+    decision = _decide(tx, ctx, incident, run, action, by=_requester(run), plan_hash=None, now=now, break_glass=run.break_glass)
+    if not decision.allowed:
+        raise Refused(decision.reason.value, decision.text, offer="plan")
 
 
 def _requested(run: ActionRun, *, by: Actor, now: datetime) -> NewEntry:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import date, datetime, timedelta
+from typing import Protocol, TypeVar
 
 from actions.runner import Runner
 from bot.ports import Clock, Messenger, OnCall
@@ -49,6 +49,14 @@ class Policy:
     time_zone: str = "UTC"
     drill_hour: int = 10
     redrill_within: timedelta = timedelta(days=21)
+    frozen: Callable[[date], str | None] = field(default=lambda _day: None)
+    escalates: Callable[[Severity], bool] = field(default=lambda _severity: True)
+
+
+class People(OnCall, Protocol):
+    """Who is on duty, and who everybody is."""
+
+    directory: Directory
 
 
 class Shelf:
@@ -83,9 +91,8 @@ class Context:
     database: Database
     clock: Clock
     messenger: Messenger
-    on_call: OnCall
+    on_call: People
     shelf: Shelf
-    directory: Directory
     services: Mapping[str, Service]
     policy: Policy
     runner: Runner
@@ -109,6 +116,11 @@ class Context:
     def read(self, work: Callable[[Tx], T]) -> T:
         """A read without a write lock."""
         return self.database.read(work)
+
+    @property
+    def directory(self) -> Directory:
+        """All people and teams, as they are known now."""
+        return self.on_call.directory
 
     def now(self) -> datetime:
         """The present, for business due times."""

@@ -31,6 +31,8 @@ def sweep(ctx: Context) -> int:
 
 
 def _sweep_one(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> int:
+    if not ctx.policy.escalates(incident.severity):
+        return 0
     runbook = ctx.shelf.pinned(tx, incident.match.runbook)
     fired = 0
     for escalation in due(incident, runbook.header.escalation, facts(tx, incident, runbook), now=now):

@@ -105,6 +105,7 @@ def _claim(tx: Tx, ctx: Context, run_id: int, before: Measurement) -> ActionRun:
         return act.refuse(tx, run, reason=f"{incident.ref} is resolved; nothing was changed.", now=now, by=by, tell=True)
     try:
         act.must_pass(tx, ctx, incident, run, action, now=now)
+        act.must_be_entitled(tx, ctx, incident, run, action, now=now)
     except Refused as refused:
         return act.refuse(tx, run, reason=str(refused), now=now, by=by, tell=True)
     until = now + timedelta(seconds=action.verify.settle + action.verify.within) + LOCK_SPARE
@@ -252,7 +253,7 @@ def _judge(tx: Tx, ctx: Context, run_id: int, measured: Measurement) -> None:
     sample = Sample(at=measured.measured_at, value=measured.value if measured.error is None else None)
     watched = run.with_(samples=(*run.samples, sample))
     action = _action(runbook, run)
-    judgement = judge(action.verify, watched.samples, executed_at=run.executed_at, now=now)
+    judgement = judge(action.verify, watched.samples, executed_at=run.executed_at, now=now, unit=run.unit)
     if judgement.verdict is None:
         runs.save(tx, watched, was=run.state, next_at=judgement.next_at)
         save(tx, before=incident, after=incident.redrawn(), entries=[], now=now, tasks_too=[redraw_run(watched, now=now)])

@@ -1,14 +1,15 @@
 """Drills: due each quarter, started by a person, the real path with a simulated world of their own, graded (mission H, path C)."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from bot.flows import receive
 from bot.flows.context import Context
 from bot.flows.records import entry, save, say
 from bot.settlement import Settled, Settlement
 from runbooks.alert import Alert, AlertStatus
-from runbooks.calendar import quarter_end, quarter_of
+from runbooks.calendar import business_moment, quarter_end, quarter_of
 from runbooks.drill import Drill, DrillState, Finding
 from runbooks.errors import NotFound, TransitionRefused
 from runbooks.grading import due_in_quarter, grade
@@ -87,6 +88,13 @@ def _due(tx: Tx, ctx: Context, drill: Drill, *, now: datetime) -> None:
 
 
 def _ask(tx: Tx, ctx: Context, drill: Drill, *, now: datetime) -> None:
+    """Ask the lead; in a freeze, ask on the first day after it."""
+    day = now.astimezone(ZoneInfo(ctx.policy.time_zone)).date()
+    if ctx.policy.frozen(day) is not None:
+        noon = datetime.combine(day + timedelta(days=1), time(12), ZoneInfo(ctx.policy.time_zone))
+        later = business_moment(noon, zone=ctx.policy.time_zone, hour=ctx.policy.drill_hour, holidays=ctx.policy.holidays)
+        drills.save(tx, drill.model_copy(update={"due_at": later}), was=drill.state, next_at=later)
+        return
     asked = drill.model_copy(update={"state": DrillState.ASKED, "asked_at": now})
     drills.save(tx, asked, was=drill.state, next_at=now + OVERDUE_AFTER)
     _invite(tx, ctx, asked, key=f"drill:{drill.id}:ask:{drill.due_at:%Y%m%d}", overdue=False)
