@@ -41,6 +41,8 @@ def size(text: str) -> int:
 
 def clean(text: str) -> str:
     """Without control characters, halves of characters, and marks that turn the reading direction (they disguise text)."""
+    if text.isprintable():
+        return text
     return "".join(character for character in text if _may_stand(character))
 
 

@@ -150,13 +150,13 @@ def more_dialog(screen: MoreDialog) -> Json:
     sheet = Sheet()
     _about(sheet, incident)
     if incident.is_open:
-        _actions(sheet, "Safe actions", screen.safe_actions, screen)
         _actions(sheet, "Actions that need approval", screen.gated_actions, screen)
+        _actions(sheet, "Safe actions", screen.safe_actions, screen)
         sheet.add(section("*The incident*"))
         sheet.add_all(rows(_incident_rows(screen)))
     sheet.add(section("*The runbook*"))
     why = button("Wrong runbook?…", _more_press(PressKind.WHY, screen), spoken="Why this runbook, and say if it is wrong")
-    sheet.add(section(trust_line(screen.freshness), accessory=why))
+    sheet.add(section(trust_line(screen.freshness), accessory=why if incident.is_open else None))
     links = [
         link_button(label.replace("_", " ").capitalize(), url, number=number) for number, (label, url) in enumerate(screen.links.items())
     ]
@@ -177,7 +177,7 @@ def _actions(sheet: Sheet, title: str, actions: tuple[ActionButton, ...], screen
         why = f"\nnot now: {text.line(action.withheld, 250)}" if action.withheld else ""
         plan = f"\n{text.line(action.plan_text, 250)}" if action.plan_text else ""
         said = f"{text.line(action.title, 120)}\n{plans.gate(action.tier, action.approvals)}{plan}{why}"
-        press = action_button(action, screen.incident, screen.freshness, screen.expires_at)
+        press = action_button(action, screen.incident, screen.freshness, screen.expires_at, beside=True)
         sheet.add(section(said, accessory=press), spare=2)
 
 

@@ -96,18 +96,25 @@ def _affected(card: IncidentCard) -> str:
 
 def _buttons(card: IncidentCard) -> list[ActionsBlock]:
     safe = [action_button(action, card.incident, card.freshness, card.button_expires_at) for action in card.safe_actions[:ROW]]
-    own = _incident_buttons(card)
+    own = [item for item in _incident_buttons(card) if item is not None]
     if len(safe) + len(own) <= ROW:
         return rows([*safe, *own])
     return [*rows(safe), *rows(own)]
 
 
-def action_button(action: ActionButton, incident: Incident, freshness: Freshness, expires_at: Moment) -> ButtonElement:
-    """An action on offer. Three dots when a dialog follows; a withheld one explains itself when pressed."""
+def action_button(
+    action: ActionButton, incident: Incident, freshness: Freshness, expires_at: Moment, *, beside: bool = False
+) -> ButtonElement:
+    """An action on offer. Three dots when a dialog follows; a withheld one explains itself when pressed.
+
+    `beside` its title, the button is short: it need not repeat it.
+    """
     kind = PressKind.EXPLAIN if action.withheld else PressKind.RUN_NOW if action.direct else PressKind.PLAN
     press = Press(kind=kind, incident_id=incident.id, step=action.step, version=freshness.version, expires_at=expires_at)
     title = text.plain(action.title, text.BUTTON_SHOWN - 1)
     label = title if action.direct or action.withheld or title.endswith("…") else f"{title}…"
+    if beside:
+        label = "Why not?" if action.withheld else "Run now" if action.direct else "Plan…"
     why = f" (not now: {action.withheld})" if action.withheld else ""
     return button(label, press, spoken=f"{action.title}, {action.tier.value}{why}")
 
