@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the revisions on the connection that `storage.migrations` hands over."""
+"""Alembic's entry: runs the revisions on the connection that `storage.migrations` hands over, in the one transaction it has begun."""
 
 from typing import Any
 
@@ -15,7 +15,6 @@ def _step_done(*_args: Any, **_kwargs: Any) -> None:
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=METADATA,
-    transactional_ddl=True,
     on_version_apply=_step_done,
 )
 with context.begin_transaction():
