@@ -1,6 +1,6 @@
 """The routes: each decodes, asks one world, answers. Errors are answered by server.py."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,8 @@ class Api:
         return JSONResponse({"unit": unit, "running": world.register.running(unit).version, "versions": releases(world, unit)})
 
     async def show_changes(self, request: Request) -> Response:
-        since = request.query_params.get("since", "")
-        changes = self._world(request).register.changes
-        return JSONResponse({"changes": [change for change in changes if _later(change, since)]})
+        later = _later_than(request.query_params.get("since", ""))
+        return JSONResponse({"changes": [change for change in self._world(request).register.changes if later(change)]})
 
     async def show_rules(self, _: Request) -> Response:
         rules = [
@@ -219,20 +218,19 @@ def _whole(text: str | None, *, otherwise: int, most: int) -> int:
     return int(text)
 
 
-def _later(change: Mapping[str, object], since: str) -> bool:
+def _later_than(since: str) -> Callable[[Mapping[str, Any]], bool]:
     """`since` is a change's number or id, or a time; without it every change is meant."""
-    if not since:
-        return True
     number = since.removeprefix("change-")
-    if number.isdecimal():
-        return int(str(change["number"])) > int(number)
+    if not since or number.isdecimal():
+        return lambda change: change["number"] > int(number or 0)
     try:
+        # A plus in a query string arrives as a blank.
         moment = datetime.fromisoformat(since.replace(" ", "+"))
     except ValueError:
         raise Unacceptable(f"since is the number of a change or a time with zone, not {since!r}") from None
     if moment.tzinfo is None:
         raise Unacceptable(f"since {since!r} has no time zone")
-    return datetime.fromisoformat(str(change["at"])) > moment
+    return lambda change: datetime.fromisoformat(change["at"]) > moment
 
 
 async def _parameters(request: Request) -> dict[str, str]:

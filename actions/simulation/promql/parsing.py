@@ -196,7 +196,7 @@ class _Parser:
             return None
         self._take()
         span = self._duration()
-        if self._next.text == ":":
+        if self._next.text.startswith(":"):
             raise QueryRefused("subqueries not supported")
         self._expect("]")
         return span

@@ -25,7 +25,9 @@ async function send(method, path, body) {
 }
 
 async function press(button, method, path, body) {
-  button.disabled = true;
+  // Busy rather than disabled: a disabled button would lose the keyboard's focus.
+  if (button.getAttribute("aria-busy") === "true") return;
+  button.setAttribute("aria-busy", "true");
   const problem = spot("problem");
   problem.hidden = true;
   try {
@@ -35,7 +37,7 @@ async function press(button, method, path, body) {
     problem.textContent = `Not done: ${error.message}.`;
     problem.hidden = false;
   } finally {
-    button.disabled = false;
+    button.removeAttribute("aria-busy");
   }
 }
 

@@ -1,5 +1,6 @@
 """The queue keeps the laws of queueing theory."""
 
+from itertools import pairwise
 from math import factorial, inf
 
 import pytest
@@ -70,7 +71,7 @@ def test_longer_than_nothing_is_everything(pool, load):
     found = Stationary(pool=pool, load=load)
     shares = [found.over(pool.patience * part / 8) for part in range(12)]
     assert shares[0] == pytest.approx(1.0, abs=1e-6)
-    assert all(later <= earlier + 1e-9 for earlier, later in zip(shares, shares[1:], strict=False))
+    assert all(later <= earlier + 1e-9 for earlier, later in pairwise(shares))
 
 
 @given(pool=pools, load=st.floats(0.05, 4.0), held=st.floats(0.0, 300.0), seconds=st.floats(0.1, 10.0))
