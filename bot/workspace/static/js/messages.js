@@ -9,6 +9,7 @@ import { toast } from "./toast.js";
 
 const GROUP_SECONDS = 300;
 const PAGE = 60;
+const MOST = 200; // The server gives no more at once.
 const NEAR_BOTTOM_PX = 80;
 const TRIM_ABOVE = 600; // Below it a redraw stays well under a frame.
 const TRIM_TO = 200;
@@ -46,9 +47,9 @@ export class MessageList {
   }
 
   /** Fetch the newest page, or the one before `before`. */
-  fetch(before) {
+  fetch(before, limit = PAGE) {
     const { channel, thread } = this.spot;
-    this.loading ??= get("/client/messages", { user: state.me, channel, thread_ts: thread, before, limit: PAGE })
+    this.loading ??= get("/client/messages", { user: state.me, channel, thread_ts: thread, before, limit })
       .then((answer) => fill(channel, thread, answer))
       .catch((error) => toast(error.message, { kind: "error" }))
       .finally(() => {
@@ -71,7 +72,7 @@ export class MessageList {
     await this.load();
     this.seeking = true;
     for (let page = 0; page < 20 && !this.entry.messages.has(ts) && this.entry.hasMore; page += 1) {
-      await this.fetch(sorted(this.entry)[0]?.ts);
+      await this.fetch(sorted(this.entry)[0]?.ts, MOST);
     }
     this.draw();
     this.seeking = false;
