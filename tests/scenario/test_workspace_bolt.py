@@ -28,7 +28,7 @@ ANA, BEN = "U01ANA0000", "U01BEN0000"
 INCIDENTS, GENERAL = "C01INCIDNT", "C01GENERAL"
 # The SDK's Socket Mode client leaves sockets for the garbage collector (it drops the old one on reconnect, unclosed).
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-QUICK = Timing(ack=1.0, retries=(0.0, 0.1, 0.1), disconnect_warning=0.1, grace=0.0)
+QUICK = Timing(ack=2.0, trigger=20.0, retries=(0.0, 0.1, 0.1), disconnect_warning=0.1, grace=0.0)
 BUTTON = {
     "type": "actions",
     "block_id": "acts",
@@ -344,13 +344,14 @@ def test_a_message_shortcut_carries_the_message(harbor: Harbor) -> None:
 
 def test_reactions_home_and_joins_reach_the_app(harbor: Harbor) -> None:
     """reaction_added, reaction_removed, app_home_opened and member_joined_channel come as events; Home is published."""
+    wanted = {"reaction_added", "reaction_removed", "member_joined_channel", "pin_added"}
     events: list[dict[str, Any]] = []
 
     def heard(event: dict[str, Any]) -> None:
         events.append(event)
 
     def listen(app: App) -> None:
-        for kind in ("reaction_added", "reaction_removed", "member_joined_channel", "pin_added"):
+        for kind in wanted:
             app.event(kind)(heard)
 
         @app.event("message")
@@ -369,10 +370,11 @@ def test_reactions_home_and_joins_reach_the_app(harbor: Harbor) -> None:
         harbor.does("pin", channel=INCIDENTS, ts=said["ts"])
         harbor.does("join", channel="C01LEADS00")
         assert harbor.does("home")["view"] is None
-        eventually(lambda: len(events) == 4)
+        eventually(lambda: {event["type"] for event in events} >= wanted)
         view = eventually(lambda: harbor.does("home")["view"])
-    kinds = {event["type"] for event in events}
-    assert kinds == {"reaction_added", "reaction_removed", "member_joined_channel", "pin_added"}
+    # Slack repeats an event that was acknowledged late, so a busy machine may hear one twice.
+    joined = next(event for event in events if event["type"] == "member_joined_channel")
+    assert (joined["user"], joined["channel"]) == (ANA, "C01LEADS00")
     assert view["blocks"][0]["text"]["text"] == "Nothing waits for you"
 
 
@@ -385,7 +387,7 @@ def test_an_event_comes_again_after_the_app_was_away(tmp_path: Path) -> None:
         def message(event: dict[str, Any], request: BoltRequest) -> None:
             heard.append((event["text"], int(request.headers["x-slack-retry-num"][0])))
 
-    patient = Timing(ack=1.0, retries=(0.0, *[2.0] * 8), grace=0.0)
+    patient = Timing(ack=2.0, retries=(0.0, *[2.0] * 8), grace=0.0)
     with served(create_app(data_dir=tmp_path, manifest=MANIFEST, timing=patient)) as url:
         harbor = Harbor(url, tmp_path)
         harbor.does("message", channel=INCIDENTS, text="anybody?")
@@ -393,7 +395,7 @@ def test_an_event_comes_again_after_the_app_was_away(tmp_path: Path) -> None:
         with connected(harbor, listen):
             eventually(lambda: harbor.admin()["waiting_events"] == 0)
         harbor.http.close()
-    assert [text for text, _ in heard] == ["anybody?"]
+    assert {text for text, _ in heard} == {"anybody?"}
     assert heard[0][1] >= 2
 
 
@@ -423,7 +425,7 @@ def test_connections_end_and_nothing_is_lost(tmp_path: Path) -> None:
         def message(event: dict[str, Any]) -> None:
             heard.append(event["text"])
 
-    short = Timing(ack=0.5, retries=(0.0, 0.2, 0.5, 1.0, 2.0), grace=0.0, connection_life=1.0, disconnect_warning=0.3)
+    short = Timing(ack=2.0, trigger=20.0, retries=(0.0, *[0.5] * 40), grace=0.0, connection_life=1.0, disconnect_warning=0.3)
     with served(create_app(data_dir=tmp_path, manifest=MANIFEST, timing=short, rates="off")) as url:
         harbor = Harbor(url, tmp_path)
         with connected(harbor, listen):
