@@ -34,14 +34,14 @@ def pieces(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from pieces(item, inner)
     elif isinstance(value, list | tuple):
         for item in value:
+            yield key, item
             yield from pieces(item, key)
 
 
 def texts(value: Any, kind: str) -> list[str]:
     """The text of every text object of one kind."""
     objects = [item for _, item in pieces({"all": value}) if isinstance(item, dict)]
-    listed = [inner for _, item in pieces({"all": value}) if isinstance(item, list | tuple) for inner in item if isinstance(inner, dict)]
-    return [item["text"] for item in [*objects, *listed] if item.get("type") == kind and isinstance(item.get("text"), str)]
+    return [item["text"] for item in objects if item.get("type") == kind and isinstance(item.get("text"), str)]
 
 
 def buttons(blocks: Any) -> list[dict[str, Any]]:
@@ -87,6 +87,9 @@ def common(blocks: Any) -> None:
         assert not re.search(r"<(?!!date\^|@[UW][A-Z0-9]+>|https?://)", words), words
     for words in texts(blocks, "plain_text"):
         assert not re.search(r"<[!@#]", words), words
+    for _, piece in pieces({"all": blocks}):
+        if isinstance(piece, dict) and piece.get("type") == "mrkdwn":
+            assert piece["verbatim"] is True, "else Slack makes mentions and links of what only looks like one"
     whole = json.dumps(blocks, ensure_ascii=True)
     assert "\\u0000" not in whole
     assert "\\u001b" not in whole
