@@ -10,7 +10,7 @@ from typing import Any
 from .alerts import Alert, AlertBook
 from .errors import Unacceptable, UnknownThing
 from .journal import Journal
-from .world import World, WorldPlan
+from .world import WARM_UP, World, WorldPlan
 
 Wall = Callable[[], datetime]
 
@@ -18,6 +18,8 @@ Wall = Callable[[], datetime]
 _LIVED_THROUGH = timedelta(minutes=30)
 _AFTER_A_JUMP = timedelta(minutes=10)
 _SNAPSHOT_EVERY = timedelta(minutes=5)
+# A world apart is wanted at once, so it has lived through less when it is handed out.
+_WARM_UP_APART = timedelta(minutes=5)
 # Alerts that began shortly before a stop and were not kept are found again by looking at so much of the past.
 _WATCHED_AGAIN = timedelta(minutes=3)
 _MOST_WORLDS = 64
@@ -127,10 +129,13 @@ class Hosted:
 class Harbour:
     """The main world and the worlds apart, each in a directory of its own."""
 
-    def __init__(self, directory: Path, *, seed: int = 7, speed: float = 1.0, wall: Wall | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, seed: int = 7, speed: float = 1.0, wall: Wall | None = None, warm_up: timedelta = WARM_UP
+    ) -> None:
         self._directory, self._speed = directory, speed
         self._wall = wall or (lambda: datetime.now(UTC))
-        plan = WorldPlan(seed=seed, origin_at=self._wall().replace(microsecond=0))
+        plan = WorldPlan(seed=seed, origin_at=self._wall().replace(microsecond=0), warm_up=warm_up)
+        self._warm_up = min(warm_up, _WARM_UP_APART)
         self.main = Hosted(directory / "main", plan, wall=self._wall, speed=speed, watched=True)
         self._worlds: dict[str, Hosted] = {}
         for found in sorted((directory / "worlds").glob("*/events.jsonl")):
@@ -160,7 +165,7 @@ class Harbour:
             raise Unacceptable("a world's id is 1 to 80 letters, digits, dots, dashes and underscores")
         if len(self._worlds) >= _MOST_WORLDS:
             raise Unacceptable(f"there are {_MOST_WORLDS} worlds; delete one first")
-        begin = WorldPlan(origin_at=self.main.now().replace(microsecond=0), warm_up=timedelta(minutes=5), **plan)
+        begin = WorldPlan(origin_at=self.main.now().replace(microsecond=0), warm_up=self._warm_up, **plan)
         begin.pools()
         event = None if fault is None else {"do": "fault", **fault}
         if event is not None:

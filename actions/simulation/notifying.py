@@ -38,11 +38,16 @@ class Notifier:
         self._failures = 0
 
     async def run(self) -> None:
-        """Look and deliver until cancelled."""
+        """Look and deliver until cancelled; a failure of this process is logged and tried again, like one of the receiver."""
         while True:
-            self._hosted.catch_up()
-            delivered = await self.deliver_due()
-            await asyncio.sleep(_LOOK_EVERY if delivered else min(_LONGEST_WAIT, 2.0**self._failures))
+            try:
+                self._hosted.catch_up()
+                delivered = await self.deliver_due()
+            except Exception:  # noqa: BLE001 (an outermost loop: alerts must not end with one failure)
+                _LOG.exception("alerts not delivered")
+                delivered = False
+                self._failures += 1
+            await asyncio.sleep(_LOOK_EVERY if delivered else min(_LONGEST_WAIT, 2.0 ** min(self._failures, 10)))
 
     async def deliver_due(self) -> bool:
         """Deliver every group of which something is new or due again; returns whether all were accepted."""

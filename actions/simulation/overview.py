@@ -25,7 +25,7 @@ class _Chart(NamedTuple):
 
 _CHARTS = (
     _Chart("p99", "Model p99 latency", "s", 0.5, tuple(("model:latency_seconds:p99", {"model": one}, one) for one in _MODELS)),
-    _Chart("errors", "Questions without an answer", "ratio", 0.05, (("answers:errors:ratio", {}, "answers"),)),
+    _Chart("errors", "Unanswered questions", "ratio", 0.05, (("answers:errors:ratio", {}, "answers"),)),
     _Chart("quality", "Answer quality", "score", 0.8, (("quality:score", {}, "evaluation score"),), worse="below"),
     _Chart("cost", "Cost", "usd/h", 450.0, (("cost:usd_per_hour", {}, "tokens and replicas"),)),
     _Chart("load", "Load of the pools", "ratio", 0.9, tuple(("inference:cpu:ratio", {"pool": one}, one) for one in _MODELS)),

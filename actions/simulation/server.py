@@ -1,6 +1,7 @@
 """The service as an ASGI application: routes, errors as JSON, chaos, and the door that keeps web pages out."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from .hosting import Harbour
 from .notifying import Notifier
 from .promql import QueryRefused
 
+_LOG = logging.getLogger(__name__)
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -82,9 +84,12 @@ class Guarded:
 async def _live(harbour: Harbour) -> None:
     """Let the main world keep pace even when nobody looks; resolved alerts that nobody receives go after ten minutes."""
     while True:
-        now = harbour.main.catch_up().now.timestamp()
-        if harbour.main.book is not None:
-            harbour.main.book.forget_resolved(before=now - 600.0)
+        try:
+            now = harbour.main.catch_up().now.timestamp()
+            if harbour.main.book is not None:
+                harbour.main.book.forget_resolved(before=now - 600.0)
+        except Exception:  # noqa: BLE001 (an outermost loop: the world must not stand still after one failure)
+            _LOG.exception("the main world did not advance")
         await asyncio.sleep(1.0)
 
 

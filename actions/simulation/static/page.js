@@ -66,8 +66,8 @@ function drawFault(fault) {
   const { card, tag, button } = faultCard(fault);
   const active = fault.active;
   card.className = active ? (active.mended ? "fault mended" : "fault active") : "fault";
-  const state = active ? (active.mended ? "signals back inside" : "broken") : fault.group;
-  tag.textContent = active ? `${state} since ${clock(active.since)}` : state;
+  const state = active?.mended ? ", signals back inside" : "";
+  tag.textContent = active ? `Broken since ${clock(active.since)}${state}` : fault.group;
   button.textContent = active ? "End it" : "Break";
   button.setAttribute("aria-label", `${button.textContent}: ${fault.title}`);
 }

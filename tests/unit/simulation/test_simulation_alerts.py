@@ -14,6 +14,7 @@ from actions.simulation.notifying import Notifier
 from actions.simulation.promql import parse
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
+SHORT = timedelta(seconds=60)
 # The alerts that each fault raises; a fault raises no other.
 RAISED = {
     "traffic": {"ModelLatencyP99High", "InferencePoolSaturated"},
@@ -52,7 +53,7 @@ def fire(harbour, wall, kind, seconds):
 @pytest.mark.parametrize("kind", RAISED)
 def test_fault_raises_its_alerts_within_forty_seconds(tmp_path, wall, kind):
     """Every fault has an alert firing 42 s after it began, all of its own within 90 s, and none of another's; mending resolves them."""
-    harbour = Harbour(tmp_path, wall=wall)
+    harbour = Harbour(tmp_path, wall=wall, warm_up=SHORT)
     first = fire(harbour, wall, kind, 42)
     assert first
     assert first <= RAISED[kind]
@@ -63,7 +64,7 @@ def test_fault_raises_its_alerts_within_forty_seconds(tmp_path, wall, kind):
 
 def test_calm_raises_nothing(tmp_path, wall):
     """A service that nobody breaks raises no alert in ten minutes."""
-    assert fire(Harbour(tmp_path, wall=wall), wall, None, 600) == set()
+    assert fire(Harbour(tmp_path, wall=wall, warm_up=SHORT), wall, None, 600) == set()
 
 
 def test_every_rule_is_raised_by_some_fault_and_can_be_read():
@@ -127,7 +128,7 @@ def deliver(harbour, receiver, *, times=1):
 
 def test_alert_is_delivered_once_and_then_its_end(tmp_path, wall):
     """A firing alert is delivered once, with the token, and its end once."""
-    harbour, receiver = Harbour(tmp_path, wall=wall), Receiver()
+    harbour, receiver = Harbour(tmp_path, wall=wall, warm_up=SHORT), Receiver()
     fire(harbour, wall, "quality_regression", 60)
     assert deliver(harbour, receiver, times=3) == [True, True, True]
     assert receiver.seen() == [("AnswerQualityDropped", "firing")]
@@ -142,7 +143,7 @@ def test_alert_is_delivered_once_and_then_its_end(tmp_path, wall):
 @pytest.mark.parametrize("status", [0, 500, 429, 403])
 def test_alert_is_tried_until_accepted(tmp_path, wall, status):
     """A receiver that is down or refuses gets the alert again, until it answers with 2xx."""
-    harbour, receiver = Harbour(tmp_path, wall=wall), Receiver()
+    harbour, receiver = Harbour(tmp_path, wall=wall, warm_up=SHORT), Receiver()
     fire(harbour, wall, "quality_regression", 60)
     receiver.status = status
     assert deliver(harbour, receiver, times=2) == [False, False]
@@ -154,7 +155,7 @@ def test_alert_is_tried_until_accepted(tmp_path, wall, status):
 
 def test_standing_alert_is_repeated(tmp_path, wall):
     """An alert that goes on standing is delivered again every five minutes."""
-    harbour, receiver = Harbour(tmp_path, wall=wall), Receiver()
+    harbour, receiver = Harbour(tmp_path, wall=wall, warm_up=SHORT), Receiver()
     fire(harbour, wall, "quality_regression", 60)
     deliver(harbour, receiver)
     fire(harbour, wall, None, 280)
@@ -167,16 +168,16 @@ def test_standing_alert_is_repeated(tmp_path, wall):
 
 def test_restart_loses_and_repeats_nothing(tmp_path, wall):
     """A stop after the delivery repeats nothing; an alert that ended while the process was down is delivered as resolved."""
-    harbour, receiver = Harbour(tmp_path, wall=wall), Receiver()
+    harbour, receiver = Harbour(tmp_path, wall=wall, warm_up=SHORT), Receiver()
     fire(harbour, wall, "quality_regression", 60)
     deliver(harbour, receiver)
-    again = Harbour(tmp_path, wall=wall)
+    again = Harbour(tmp_path, wall=wall, warm_up=SHORT)
     fire(again, wall, None, 30)
     deliver(again, receiver)
     assert receiver.seen() == [("AnswerQualityDropped", "firing")]
     again.main.do({"do": "mend", "kind": None, "by": "test"})
     wall.at += timedelta(seconds=300)
-    deliver_after = Harbour(tmp_path, wall=wall)
+    deliver_after = Harbour(tmp_path, wall=wall, warm_up=SHORT)
     fire(deliver_after, wall, None, 20)
     deliver(deliver_after, receiver)
     assert receiver.seen() == [("AnswerQualityDropped", "firing"), ("AnswerQualityDropped", "resolved")]
@@ -184,10 +185,36 @@ def test_restart_loses_and_repeats_nothing(tmp_path, wall):
 
 def test_alert_that_fired_unkept_is_found_again(tmp_path, wall):
     """An alert that fired just before a kill, undelivered, stands again after the restart without waiting anew."""
-    harbour, receiver = Harbour(tmp_path, wall=wall), Receiver()
+    harbour, receiver = Harbour(tmp_path, wall=wall, warm_up=SHORT), Receiver()
     fire(harbour, wall, "quality_regression", 60)
-    again = Harbour(tmp_path, wall=wall)
+    again = Harbour(tmp_path, wall=wall, warm_up=SHORT)
     again.main.catch_up()
     assert {alert.rule for alert in again.main.book.alerts.values() if alert.status == "firing"} == {"AnswerQualityDropped"}
     deliver(again, receiver)
     assert receiver.seen() == [("AnswerQualityDropped", "firing")]
+
+
+def test_delivery_goes_on_after_an_unforeseen_failure(tmp_path, wall, monkeypatch, caplog):
+    """A failure that nobody foresaw is logged, and the alert is delivered by the next look."""
+    monkeypatch.setattr("actions.simulation.notifying._LONGEST_WAIT", 0.01)
+    harbour, receiver = Harbour(tmp_path, wall=wall, warm_up=SHORT), Receiver()
+    fire(harbour, wall, "quality_regression", 60)
+    failures = iter([ZeroDivisionError("unforeseen")])
+
+    def far_side(request):
+        for failure in failures:
+            raise failure
+        return receiver(request)
+
+    async def run():
+        async with httpx.AsyncClient(transport=httpx.MockTransport(far_side)) as client:
+            notifier = Notifier(harbour.main, url="http://muster/alerts/alertmanager", client=client, page="http://sim/")
+            work = asyncio.create_task(notifier.run())
+            async with asyncio.timeout(20):
+                while not receiver.accepted:
+                    await asyncio.sleep(0.01)
+            work.cancel()
+
+    asyncio.run(run())
+    assert receiver.seen() == [("AnswerQualityDropped", "firing")]
+    assert "unforeseen" in caplog.text

@@ -13,6 +13,7 @@ from actions.simulation.journal import Journal, JournalDamaged
 from actions.simulation.world import WorldPlan
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
+SHORT = timedelta(seconds=60)
 
 
 class Wall:
@@ -156,14 +157,14 @@ def test_budget_starts_anew_each_day(tmp_path, wall):
 
 def test_worlds_apart_do_not_touch(tmp_path, wall):
     """A fault or a change in one world leaves the others alone, and a restart brings every world back."""
-    harbour = Harbour(tmp_path, wall=wall)
+    harbour = Harbour(tmp_path, wall=wall, warm_up=SHORT)
     fault = {"kind": "traffic", "parameters": {"factor": 2.5}, "by": "drill"}
     assert harbour.create("drill-1", seed=3, replicas=2, fault=fault) is True
     assert harbour.create("drill-2", seed=3) is True
     assert harbour.create("drill-1", seed=99) is False
     put(harbour.world("drill-2"), "flag/rerank", False)
     wall.sleep(60)
-    again = Harbour(tmp_path, wall=wall)
+    again = Harbour(tmp_path, wall=wall, warm_up=SHORT)
     assert again.names() == ["drill-1", "drill-2"]
     assert not again.world("drill-1").catch_up().mended("traffic")
     assert again.world("drill-2").catch_up().mended("traffic")
@@ -171,7 +172,7 @@ def test_worlds_apart_do_not_touch(tmp_path, wall):
     again.delete("drill-1")
     with pytest.raises(UnknownThing):
         again.world("drill-1")
-    assert Harbour(tmp_path, wall=wall).names() == ["drill-2"]
+    assert Harbour(tmp_path, wall=wall, warm_up=SHORT).names() == ["drill-2"]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_worlds_apart_do_not_touch(tmp_path, wall):
 )
 def test_world_that_cannot_be_is_not_created(tmp_path, wall, name, given):
     """A world with a bad id, plan or fault is refused, and nothing of it stands on disk."""
-    harbour = Harbour(tmp_path, wall=wall)
+    harbour = Harbour(tmp_path, wall=wall, warm_up=SHORT)
     with pytest.raises((Unacceptable, UnknownThing)):
         harbour.create(name, **given)
     assert harbour.names() == []
@@ -198,7 +199,7 @@ def test_world_that_cannot_be_is_not_created(tmp_path, wall, name, given):
 def test_worlds_are_limited(tmp_path, wall, monkeypatch):
     """More worlds than a process can carry are refused."""
     monkeypatch.setattr("actions.simulation.hosting._MOST_WORLDS", 1)
-    harbour = Harbour(tmp_path, wall=wall)
+    harbour = Harbour(tmp_path, wall=wall, warm_up=SHORT)
     harbour.create("one")
     with pytest.raises(Unacceptable, match="delete one"):
         harbour.create("two")

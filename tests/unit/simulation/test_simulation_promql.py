@@ -3,7 +3,7 @@
 from math import inf, isnan, nan
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actions.simulation.metrics import Metrics
@@ -230,6 +230,7 @@ def refusal(work):
     return None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_a_query_or_refused(text):
     """Whatever the text, it is parsed or refused with a reason; nothing else happens."""
@@ -241,6 +242,7 @@ _words = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_words, max_size=14))
 def test_any_heap_of_words_is_a_query_or_refused(words):
     """Words of the language in any order are a query with a value, or refused with a reason."""
@@ -250,6 +252,7 @@ def test_any_heap_of_words_is_a_query_or_refused(words):
     assert refusal(lambda: evaluate(parse(" ".join(words)), metrics, 10.0)) != ""
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.floats(0, 1))
 def test_quantile_lies_between_its_values(values, share):
     """A quantile lies between the least and the greatest value, and grows with its share."""
@@ -270,6 +273,7 @@ def test_edges_of_quantiles():
     assert bucket_quantile(0.5, [(1.0, 6.0), (2.0, 4.0), (inf, 6.0)]) == pytest.approx(0.5)
 
 
+@settings(deadline=None)
 @given(st.floats(-1e6, 1e6), st.sampled_from([0.1, 0.25, 1.0, 5.0]))
 def test_rounding_is_to_the_nearest(value, nearest):
     """Rounding moves a value by at most half of what it is rounded to."""

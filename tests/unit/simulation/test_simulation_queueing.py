@@ -4,7 +4,7 @@ from itertools import pairwise
 from math import factorial, inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actions.simulation.latency import Latency, fit, in_series
@@ -22,6 +22,7 @@ def _impatient_by_hand(*, replicas: int, rate: float, arrivals: float) -> float:
     return waiting / (replicas * rate - arrivals)
 
 
+@settings(deadline=None)
 @given(replicas=st.integers(1, 12), rate=st.floats(2.0, 80.0), load=st.floats(0.05, 0.85))
 def test_patient_queue_is_erlang_c(replicas, rate, load):
     """With endless patience the mean latency is that of the textbook's M/M/c queue."""
@@ -30,6 +31,7 @@ def test_patient_queue_is_erlang_c(replicas, rate, load):
     assert found.mean == pytest.approx(_impatient_by_hand(replicas=replicas, rate=rate, arrivals=arrivals) + 1 / rate, rel=1e-5)
 
 
+@settings(deadline=None)
 @given(pool=pools, load=loads)
 def test_utilisation_law(pool, load):
     """Utilisation is what gets through, times the time one request takes, over the replicas; and never above one."""
@@ -39,6 +41,7 @@ def test_utilisation_law(pool, load):
     assert 0 <= found.utilisation <= 1 + 1e-9
 
 
+@settings(deadline=None)
 @given(pool=pools, load=loads)
 def test_littles_law_against_the_distribution(pool, load):
     """The mean number in flight is the throughput times the mean of the latency distribution, integrated numerically."""
@@ -49,6 +52,7 @@ def test_littles_law_against_the_distribution(pool, load):
     assert found.in_flight == pytest.approx(pool.capacity * found.utilisation * area, rel=2e-2, abs=1e-3)
 
 
+@settings(deadline=None)
 @given(pool=pools, lighter=loads, factor=st.floats(1.01, 4.0))
 def test_p99_does_not_fall_with_load(pool, lighter, factor):
     """More traffic never makes the 99th percentile shorter."""
@@ -56,6 +60,7 @@ def test_p99_does_not_fall_with_load(pool, lighter, factor):
     assert heavy.quantile(0.99) >= light.quantile(0.99) - 1e-4
 
 
+@settings(deadline=None)
 @given(pool=pools, load=loads)
 def test_p99_does_not_rise_with_replicas(pool, load):
     """One more replica for the same traffic never makes the 99th percentile longer."""
@@ -65,6 +70,7 @@ def test_p99_does_not_rise_with_replicas(pool, load):
     assert grown.quantile(0.99) <= Stationary(pool=pool, load=load).quantile(0.99) + 1e-4
 
 
+@settings(deadline=None)
 @given(pool=pools, load=loads)
 def test_longer_than_nothing_is_everything(pool, load):
     """Every request takes longer than no time, and the share that takes longer falls with the time."""
@@ -74,6 +80,7 @@ def test_longer_than_nothing_is_everything(pool, load):
     assert all(later <= earlier + 1e-9 for earlier, later in pairwise(shares))
 
 
+@settings(deadline=None)
 @given(pool=pools, load=st.floats(0.05, 4.0), held=st.floats(0.0, 300.0), seconds=st.floats(0.1, 10.0))
 def test_flow_is_conserved(pool, load, held, seconds):
     """What is in the system after a step is what was in it, plus what came in, minus what was completed."""
@@ -85,6 +92,7 @@ def test_flow_is_conserved(pool, load, held, seconds):
     assert found.in_flight == pytest.approx(balance, abs=1e-3 * (1 + arrivals * seconds + found.in_flight))
 
 
+@settings(deadline=None)
 @given(pool=pools, load=st.floats(0.05, 3.0), held=st.floats(0.0, 50.0))
 def test_a_long_step_comes_to_rest(pool, load, held):
     """After a long time the queue is the stationary one, whatever it held before."""
@@ -92,6 +100,7 @@ def test_a_long_step_comes_to_rest(pool, load, held):
     assert found.load == pytest.approx(load, rel=1e-3)
 
 
+@settings(deadline=None)
 @given(median=st.floats(0.001, 2.0), sigma=st.floats(0.1, 1.5), stuck=st.floats(0.0, 0.9), share=st.floats(0.05, 0.999))
 def test_latency_quantile_undoes_the_share(median, sigma, stuck, share):
     """The quantile is where the distribution reaches the share."""
@@ -101,6 +110,7 @@ def test_latency_quantile_undoes_the_share(median, sigma, stuck, share):
     assert latency.under(found * 0.999) <= share + 1e-2
 
 
+@settings(deadline=None)
 @given(mean=st.floats(0.001, 5.0), factor=st.floats(1.3, 10.0))
 def test_fit_keeps_mean_and_p99(mean, factor):
     """The fitted distribution has the mean and the 99th percentile that were asked for."""

@@ -22,7 +22,7 @@ POOL = "/targets/pool/inference/reranker-v3"
 @pytest.fixture
 def client(tmp_path):
     """The service at speed 0, called in process."""
-    harbour = Harbour(tmp_path, speed=0.0, wall=lambda: START)
+    harbour = Harbour(tmp_path, speed=0.0, wall=lambda: START, warm_up=timedelta(seconds=90))
     return TestClient(create_app(harbour), base_url="http://127.0.0.1:8090", raise_server_exceptions=False)
 
 
@@ -288,7 +288,7 @@ def test_chaos_reaches_worlds_apart_and_spares_the_page(client):
 @pytest.fixture
 def served(tmp_path):
     """The service on a socket of its own, with uvicorn as in production."""
-    harbour = Harbour(tmp_path, speed=0.0, wall=lambda: START)
+    harbour = Harbour(tmp_path, speed=0.0, wall=lambda: START, warm_up=timedelta(seconds=90))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
@@ -305,7 +305,7 @@ def served(tmp_path):
 
 def test_chaos_breaks_the_connection(served):
     """Mode reset drops the connection without an answer, hang keeps it open without one, and the next request is served."""
-    with httpx.Client(base_url=served, trust_env=False) as wire:
+    with httpx.Client(base_url=served, trust_env=False, timeout=30) as wire:
         wire.post("/chaos", json={"mode": "reset", "count": 1, "path_prefix": "/targets"})
         with pytest.raises(httpx.TransportError):
             wire.get("/targets")
