@@ -25,6 +25,7 @@ from bot.engine.scheduler import Spec, declare, fire_due
 from bot.flows import act, dialogs, escalate, execute, home, mitigate, receive, rehearse, respond, review, speak, trouble, undo
 from bot.flows.context import Context, Policy, Shelf
 from bot.flows.front import Desk
+from bot.flows.records import say
 from bot.flows.rights import pause
 from bot.ingress.measures import IntakeCounters
 from bot.killing import arm
@@ -68,6 +69,7 @@ class Muster:
 
     def __init__(self, *, settings: Settings, configuration: Configuration, secrets: Secrets, library: Library) -> None:
         arm(settings.kill_point)
+        self.running = False  # true while the engine works; the command line may open a Muster only to read and write
         self.settings, self.configuration, self.library, self.secrets = settings, configuration, library, secrets
         self._closing = ExitStack()
         self.database = Database(url=settings.database_url)
@@ -107,6 +109,7 @@ class Muster:
         self.database.write(self._prepare, name="prepare")
         self._warn()
         self.engine.start()
+        self.running = True
         Thread(target=self._learn_people, name="people", daemon=True).start()
         if self.socket:
             self.socket.start()
@@ -143,6 +146,10 @@ class Muster:
             runbook_versions.keep(tx, runbook, seen_at=now)
         declare(tx, "drills", QUARTERLY.model_copy(update={"zone": self.context.policy.time_zone}), now=now)
         rehearse.plan_now(tx, self.context, now=now)
+        if self.settings.simulation_url and self.settings.slack_api_url:
+            faults = {fault.title: fault.description for fault in FAULTS.values()}
+            said: dict[str, Any] = {"simulation": self.settings.simulation_url, "faults": faults, "channel": self.context.policy.default_channel}
+            tasks.enqueue(tx, say(key="welcome", screen="welcome", lane="welcome", **said))
 
     def _people(self, configuration: Configuration) -> dict[str, Any]:
         """Everybody, with the Slack ids that were found by e-mail before."""

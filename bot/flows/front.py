@@ -121,9 +121,13 @@ class Desk:
             return self.ctx.write(lambda tx: work(tx, by, self.ctx.now()), name="press")
         except Refused as refused:
             self._audit(press, visitor, refused)
-            return Reply(whisper=Refusal(text=str(refused), incident_id=press.incident_id, step=press.step, offer=refused.offer))
+            said = Refusal(
+                text=str(refused), reason=refused.reason, incident_id=press.incident_id, step=press.step, offer=refused.offer
+            )
+            return Reply(whisper=said)
         except (TransitionRefused, NotFound) as error:
-            return Reply(whisper=Refusal(text=str(error), incident_id=press.incident_id))
+            reason = "not_found" if isinstance(error, NotFound) else "transition"
+            return Reply(whisper=Refusal(text=str(error), reason=reason, incident_id=press.incident_id))
 
     def _audit(self, press: Press, visitor: Visitor, refused: Refused) -> None:
         log.info("press.refused", reason=refused.reason, press=press.kind.value, incident=press.incident_id, slack_id=visitor.slack_id)
@@ -189,6 +193,19 @@ class Desk:
             dialog=Loading(title=run.title, text="Reading the present state and checking what may be done …"),
             then=Press(kind=K.PLAN, incident_id=incident.id, step=run.step, run_id=run.id),
         )
+
+    def _plan_with(self, tx: Tx, press: Press, form: dict[str, Json], incident: Incident, by: Actor, now: datetime) -> Reply:
+        """A plan with chosen parameters from the first, for callers that have no dialog to choose them in."""
+        action = self.ctx.shelf.pinned(tx, incident.match.runbook).action(_text(press.step))
+        asked = form.get("parameters") or {}
+        assert isinstance(asked, dict)
+        chosen, errors = act.typed(action, asked, {}) if action else ({}, {})
+        if action and (unknown := sorted(set(asked) - set(action.parameters))):
+            errors = {name: f"{action.title} has no parameter {name}." for name in unknown}
+        if errors:
+            return Reply(errors=errors)
+        run = act.propose(tx, self.ctx, incident, _text(press.step), by=by, now=now, parameters=chosen)
+        return Reply(then=Press(kind=K.PLAN, incident_id=incident.id, step=run.step, run_id=run.id))
 
     def _run_now(self, tx: Tx, press: Press, incident: Incident, by: Actor, now: datetime) -> Reply:
         act.propose(tx, self.ctx, incident, _text(press.step), by=by, now=now, at_once=True)
@@ -282,6 +299,8 @@ class Desk:
         incident = incidents.get(tx, _required(press.incident_id))
         self._must_be_current(press, incident, now)
         match press.kind:
+            case K.PLAN:
+                return self._plan_with(tx, press, form, incident, by, now)
             case K.WRONG_RUNBOOK:
                 return dialogs.wrong_runbook(tx, self.ctx, incident, str(form.get("runbook") or ""), by=by, now=now)
             case K.SET_SEVERITY:
@@ -320,14 +339,15 @@ class Desk:
         return Reply()
 
     def _hand_over(self, tx: Tx, incident: Incident, slack_id: str, by: Actor, now: datetime) -> Reply:
-        person = self.ctx.directory.by_slack_id(slack_id)
+        person = self.ctx.directory.by_slack_id(slack_id) or self.ctx.directory.person(slack_id)
         if person is None:
             return Reply(errors={"person": "Muster does not know this person; they must stand in muster.yaml."})
         respond.take_role(tx, incident, role=Role.COMMANDER, person=person.id, by=by, now=now)
         return Reply()
 
     def _resolve(self, tx: Tx, incident: Incident, form: dict[str, Json], by: Actor, now: datetime) -> Reply:
-        carrier = self.ctx.directory.by_slack_id(str(form.get("carrier") or ""))
+        named = str(form.get("carrier") or "")
+        carrier = self.ctx.directory.by_slack_id(named) or self.ctx.directory.person(named)
         choices = form.get("mitigations") or {}
         assert isinstance(choices, dict)
         errors = resolve.resolve(

@@ -24,6 +24,7 @@ from runbooks.screens import (
     Notice,
     ResolvedMessage,
     RunMessage,
+    Welcome,
 )
 from runbooks.value import Json
 from storage import drills, incidents, messages, mitigations, reviews, runs, timeline
@@ -207,6 +208,19 @@ def _drill_report(tx: Tx, ctx: Context, args: Args) -> Message | None:
     )
 
 
+def _welcome(_tx: Tx, _ctx: Context, args: Args) -> Message:
+    return Welcome(
+        simulation_url=str(args["simulation"]),
+        steps=(
+            "Open the simulated service and press a fault, for example Traffic surge. In about half a minute its alert arrives here.",
+            "Acknowledge the card and read what Muster has measured.",
+            "Press an action, read the plan, run it, and watch the recovery being proven.",
+            "Resolve it and open the draft of the post-mortem. You can be another person by the menu at the bottom left.",
+        ),
+        faults={str(name): str(told) for name, told in args["faults"].items()},
+    )
+
+
 BUILDERS: dict[str, Builder] = {
     "notice": _notice,
     "run": _run,
@@ -216,5 +230,6 @@ BUILDERS: dict[str, Builder] = {
     "drill_invitation": _drill_invitation,
     "drill_report": _drill_report,
     "review": review_notice,
+    "welcome": _welcome,
 }
 """Every message that a task can promise, by the name in its arguments."""
