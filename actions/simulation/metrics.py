@@ -134,9 +134,9 @@ class Metrics:
         return {
             "columns": [[name, dict(labels)] for name, labels in self._columns],
             "counters": [[name, dict(labels), value] for (name, labels), value in self.counters.items()],
-            "times": _pack(array("d", self._times)),
+            "times": _pack(array("d", self._times).tobytes()),
             "widths": [len(row) for row in self._rows],
-            "rows": _pack(array("d", (value for row in self._rows for value in row))),
+            "rows": _pack(b"".join(row.tobytes() for row in self._rows)),
         }
 
     @classmethod
@@ -170,13 +170,13 @@ def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _pack(values: "array[float]") -> str:
-    return base64.b85encode(zlib.compress(values.tobytes(), 1)).decode()
+def _pack(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content, 1)).decode()
 
 
 def _unpack(text: str) -> "array[float]":
     values = array("d")
-    values.frombytes(zlib.decompress(base64.b85decode(text)))
+    values.frombytes(zlib.decompress(base64.b64decode(text)))
     return values
 
 

@@ -201,18 +201,20 @@ def test_delivery_goes_on_after_an_unforeseen_failure(tmp_path, wall, monkeypatc
     fire(harbour, wall, "quality_regression", 60)
     failures = iter([ZeroDivisionError("unforeseen")])
 
-    def far_side(request):
-        for failure in failures:
-            raise failure
-        return receiver(request)
-
     async def run():
+        accepted = asyncio.Event()
+
+        def far_side(request):
+            for failure in failures:
+                raise failure
+            accepted.set()
+            return receiver(request)
+
         async with httpx.AsyncClient(transport=httpx.MockTransport(far_side)) as client:
             notifier = Notifier(harbour.main, url="http://muster/alerts/alertmanager", client=client, page="http://sim/")
             work = asyncio.create_task(notifier.run())
             async with asyncio.timeout(20):
-                while not receiver.accepted:
-                    await asyncio.sleep(0.01)
+                await accepted.wait()
             work.cancel()
 
     asyncio.run(run())
