@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import timedelta
 from threading import Thread
 from typing import Any
 
@@ -42,7 +41,7 @@ from bot.slack.socketmode import SocketDoor
 from bot.worlds import Worlds
 from runbooks.loading import Library, load_folder
 from runbooks.people import Actor
-from storage import inbox, incidents, migrations, runbook_versions, seen, switches, tasks
+from storage import inbox, incidents, migrations, retention, runbook_versions, switches, tasks
 from storage.database import Database, Tx
 from storage.errors import StorageError
 from storage.tasks import Task
@@ -50,9 +49,6 @@ from storage.tasks import Task
 log = structlog.get_logger(__name__)
 
 SLACK_IDS = "people.slack_ids"
-
-KEPT = timedelta(days=30)
-"""How long done tasks, folded deliveries and seen event ids are kept."""
 
 QUARTERLY = Spec(kind="plan_drills", fields={"month": "1,4,7,10", "day": "1", "hour": "0", "minute": "0"}, zone="UTC")
 """The first minute of each quarter plans that quarter's drills; each then falls on its runbook's own day."""
@@ -148,7 +144,11 @@ class Muster:
         rehearse.plan_now(tx, self.context, now=now)
         if self.settings.simulation_url and self.settings.slack_api_url:
             faults = {fault.title: fault.description for fault in FAULTS.values()}
-            said: dict[str, Any] = {"simulation": self.settings.simulation_url, "faults": faults, "channel": self.context.policy.default_channel}
+            said: dict[str, Any] = {
+                "simulation": self.settings.simulation_url,
+                "faults": faults,
+                "channel": self.context.policy.default_channel,
+            }
             tasks.enqueue(tx, say(key="welcome", screen="welcome", lane="welcome", **said))
 
     def _people(self, configuration: Configuration) -> dict[str, Any]:
@@ -320,10 +320,7 @@ class Muster:
 
     def _forget(self) -> None:
         """Retention, in batches small enough that nobody waits for them."""
-        before = self.database.now() - KEPT
-        for purge in (tasks.purge, inbox.purge, seen.forget):
-            while self.database.write(lambda tx, purge=purge: purge(tx, before), name="retention"):  # type: ignore[misc]
-                pass
+        log.info("retention.swept", **retention.sweep(self.database, self.database.now()))
 
     def _slack(self, web: WebClient) -> slack_app.SlackApp | None:
         if self.settings.slack_bot_token is None:

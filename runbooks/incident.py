@@ -47,7 +47,8 @@ class Incident(Value):
     """One incident. Times are None until they have happened.
 
     `labels` are those of the alert that opened it; templates read them. `revision` grows with every change that a card shows.
-    `world` names the simulated world of a drill; `drill_id` is set for drills and for nothing else.
+    `world` names the simulated world of a drill; `drill_id` is set for drills and for nothing else. `escalated` names the rules
+    that have fired, by runbook and place.
     `began_at` is when the trouble began by the alert's own clock; `opened_at` is when Muster opened the incident.
     """
 
@@ -80,6 +81,7 @@ class Incident(Value):
     alerts: int = 0
     drill_id: int | None = None
     world: str | None = None
+    escalated: tuple[str, ...] = ()
     revision: int = 1
 
     @property

@@ -1,6 +1,7 @@
 """Somebody must know: the runbook's escalation rules by sweep, paging through the runner like every effect (path D)."""
 
 from datetime import datetime
+from functools import partial
 
 from bot.flows.context import Context
 from bot.flows.records import entry, save, say
@@ -12,7 +13,7 @@ from runbooks.run import RunState
 from runbooks.runbook import Runbook
 from runbooks.severity import IncidentClass, Severity
 from runbooks.timeline import EntryKind
-from storage import incidents, ledger, measurements, runs, seen, tasks
+from storage import incidents, ledger, measurements, runs, tasks
 from storage.database import Tx
 from storage.tasks import NewTask, Task
 
@@ -21,33 +22,46 @@ _PAGE_SEVERITY = {Severity.SEV1: "critical", Severity.SEV2: "error", Severity.SE
 
 
 def sweep(ctx: Context) -> int:
-    """Fire every rule that has become due, each once for an incident."""
-
-    def work(tx: Tx) -> int:
-        now = ctx.now()
-        return sum(_sweep_one(tx, ctx, incident, now=now) for incident in incidents.open_ones(tx))
-
-    return ctx.write(work, name="escalate")
-
-
-def _sweep_one(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> int:
-    if not ctx.policy.escalates(incident.severity):
-        return 0
-    runbook = ctx.shelf.pinned(tx, incident.match.runbook)
+    """Fire every rule that has become due, each once for an incident. Looks first, so that most turns write nothing."""
+    now = ctx.now()
+    waiting = ctx.read(lambda tx: [incident.id for incident in incidents.open_ones(tx) if _due(tx, ctx, incident, now=now)])
     fired = 0
-    for escalation in due(incident, runbook.header.escalation, facts(tx, incident, runbook), now=now):
-        if seen.first(tx, f"escalation:{incident.id}:{incident.match.runbook.id}:{escalation.rule}", now=now):
-            incident = _escalate(tx, incident, escalation, now=now)
-            fired += 1
+    for number in waiting:
+        fired += ctx.write(partial(_fire, ctx=ctx, incident_id=number, now=now), name="escalate")
     return fired
+
+
+def _due(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> list[Escalation]:
+    """The rules that are due and have not fired; a rule is known by its runbook and its place in it."""
+    if not ctx.policy.escalates(incident.severity):
+        return []
+    runbook = ctx.shelf.pinned(tx, incident.match.runbook)
+    rules = runbook.header.escalation
+    if all(_mark(incident, rule) in incident.escalated for rule in range(len(rules))):
+        return []
+    return [
+        item for item in due(incident, rules, facts(tx, incident, runbook), now=now) if _mark(incident, item.rule) not in incident.escalated
+    ]
+
+
+def _mark(incident: Incident, rule: int) -> str:
+    return f"{incident.match.runbook.id}/{rule}"
+
+
+def _fire(tx: Tx, *, ctx: Context, incident_id: int, now: datetime) -> int:
+    incident = incidents.get(tx, incident_id)
+    fired = _due(tx, ctx, incident, now=now)
+    for escalation in fired:
+        incident = _escalate(tx, incident, escalation, now=now)
+    return len(fired)
 
 
 def _escalate(tx: Tx, incident: Incident, escalation: Escalation, *, now: datetime) -> Incident:
     text = f"Escalated to {escalation.page}: {escalation.reason}."
     said = [entry(EntryKind.ESCALATED, text, now=now, page=escalation.page, reason=escalation.reason, rule=escalation.rule)]
-    after = incident
+    after = incident.redrawn().model_copy(update={"escalated": (*incident.escalated, _mark(incident, escalation.rule))})
     if escalation.raise_to:
-        after = incident.with_severity(escalation.raise_to)
+        after = after.model_copy(update={"severity": escalation.raise_to})
         said.append(
             entry(
                 EntryKind.SEVERITY_SET,

@@ -217,7 +217,7 @@ def sweep(ctx: Context) -> int:
             _due(tx, ctx, run, now=now)
         return len(due)
 
-    return ctx.write(work, name="runs")
+    return ctx.write_if(lambda tx: runs.due(tx, ctx.now(), limit=1), work, name="runs")
 
 
 def _due(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:

@@ -25,7 +25,7 @@ def sweep(ctx: Context) -> int:
             _due(tx, ctx, item, now=now)
         return len(due)
 
-    return ctx.write(work, name="mitigate")
+    return ctx.write_if(lambda tx: mitigations.due(tx, ctx.now(), limit=1), work, name="mitigate")
 
 
 def _due(tx: Tx, ctx: Context, item: Mitigation, *, now: datetime) -> None:

@@ -72,7 +72,10 @@ def sweep(ctx: Context) -> int:
             _due(tx, ctx, drill, now=now)
         return len(due)
 
-    return ctx.write(work, name="rehearse")
+    def look(tx: Tx) -> object:
+        return drills.due(tx, ctx.now(), limit=1) or drills.in_states(tx, [DrillState.RUNNING])
+
+    return ctx.write_if(look, work, name="rehearse")
 
 
 def _due(tx: Tx, ctx: Context, drill: Drill, *, now: datetime) -> None:

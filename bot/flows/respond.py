@@ -179,4 +179,4 @@ def remeasure(ctx: Context) -> int:
             count += 1
         return count
 
-    return ctx.write(work)
+    return ctx.write_if(lambda tx: incidents.due(tx, ctx.now(), limit=1), work, name="remeasure")

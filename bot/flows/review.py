@@ -44,7 +44,7 @@ def sweep(ctx: Context) -> int:
             _remind(tx, ctx, review, now=now)
         return len(due)
 
-    return ctx.write(work, name="review")
+    return ctx.write_if(lambda tx: reviews.due(tx, ctx.now(), limit=1), work, name="review")
 
 
 def _remind(tx: Tx, ctx: Context, review: Review, *, now: datetime) -> None:
