@@ -65,6 +65,7 @@ class SocketDoor:
         self._stop = threading.Event()
         self._wait, self._opened_at = first_retry, monotonic()
         self._line: _Line | None = None
+        self._retired: list[_Line] = []
         self._workers = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="slack-in")
         self._thread = threading.Thread(target=self._watch, name="slack-socket", daemon=True)
 
@@ -94,8 +95,9 @@ class SocketDoor:
             except Exception as error:  # noqa: BLE001 - the outermost loop: a bot that stops trying is deaf for ever
                 self._note(connected=self._line is not None and self._line.is_open, trouble=str(error))
                 self._back_off()
-        if self._line is not None:
-            self._line.close()
+        for line in (self._line, *self._retired):
+            if line is not None:
+                line.close()
 
     def _keep(self) -> None:
         """One open line; a new one where there is none, or where Slack has announced the end of this one."""
@@ -107,6 +109,7 @@ class SocketDoor:
             self._lost(line)
         self._line = self._open()
         self._opened_at = self._monotonic()
+        self._retired = [old for old in (line, *self._retired) if old is not None and old.is_open]
         if line is not None:
             line.retire()
 

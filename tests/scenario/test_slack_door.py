@@ -32,8 +32,6 @@ ANA, BEN = "U01ANA0000", "U01BEN0000"
 INCIDENTS = "C01INCIDNT"
 SEV3 = {"text": {"type": "plain_text", "text": "SEV3"}, "value": '"SEV3"'}
 CHOSEN = {"field:severity": {"choice": {"type": "static_select", "selected_option": SEV3}}}
-# slack_sdk's Socket Mode client leaves the old socket to the garbage collector when it reconnects.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def eventually(look: Callable[[], Any], seconds: float = 15.0) -> Any:
@@ -47,11 +45,11 @@ def eventually(look: Callable[[], Any], seconds: float = 15.0) -> Any:
 
 
 @contextlib.contextmanager
-def serving(data: Path, port: int = 0) -> Iterator[int]:
-    """The workspace on a port."""
+def serving(data: Path, port: int = 0, *, warning: float = 0.1) -> Iterator[int]:
+    """The workspace on a port; `warning` seconds lie between the announcement of a connection's end and the end."""
     listener = socket.create_server(("127.0.0.1", port))
     chosen = listener.getsockname()[1]
-    app = create_app(data_dir=data, manifest=MANIFEST, rates="off", timing=Timing(disconnect_warning=0.1, grace=0.0))
+    app = create_app(data_dir=data, manifest=MANIFEST, rates="off", timing=Timing(disconnect_warning=warning, grace=0.0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
@@ -283,6 +281,16 @@ def _heard(office: Office, at: Location) -> bool:
     before = len(office.front.asked)
     office.presses(at, "Acknowledge")
     return len(office.front.asked) > before
+
+
+def test_a_new_connection_stands_before_the_old_one_ends(tmp_path: Path) -> None:
+    """Slack announces the end long before: Muster is connected twice meanwhile, and never deaf."""
+    with serving(tmp_path, warning=60.0) as port, muster(tmp_path, port) as office:
+        at = office.card()
+        office.does("admin", disconnect="warning")
+        eventually(lambda: office.http.get("/client/admin").json()["connections"] == 2)
+        assert office.door.state.connected
+        eventually(lambda: _heard(office, at))
 
 
 def test_what_slack_cannot_replace_is_tried_again(office: Office) -> None:
