@@ -197,7 +197,9 @@ def _entered(kind: str, element: Mapping[str, Json]) -> Json:
         return _decoded(option.get("value")) if option else None
     if kind in {"integer", "number"}:
         return _number(element.get("value"), whole=kind == "integer")
-    keys = {"text": "value", "person": "selected_user", "moment": "selected_date_time", "date": "selected_date"}
+    if kind == "text":
+        return text.clean(str(element.get("value") or "")).strip() or None
+    keys = {"person": "selected_user", "moment": "selected_date_time", "date": "selected_date"}
     return element.get(keys.get(kind, "value")) or None
 
 

@@ -7,6 +7,7 @@ from slack_bolt import App, BoltContext
 
 from bot.ports import Reply, Visitor
 from bot.slack.listeners.desk import Desk, Place, later
+from bot.slack.text import clean
 from runbooks.screens import Refusal
 from runbooks.value import Json
 
@@ -29,7 +30,7 @@ def register(app: App, desk: Desk) -> None:
             return
         visitor = _visitor(event, event_id)
         if kind == "app_mention" or _is_direct(event):
-            said = _MENTION.sub("", str(event.get("text") or "")).strip()
+            said = clean(_MENTION.sub("", str(event.get("text") or ""))).strip()
             reply = desk.ask(lambda: desk.front.command(said, visitor))
             later(context, partial(desk.show, _without_dialog(reply, said), Place(visitor=visitor)))
         else:

@@ -270,6 +270,16 @@ def test_resolve_brings_back_what_becomes_of_each_mitigation(stage: Stage) -> No
     assert stage.front.asked[0][2] == {"resolution": "Scaled out", "mitigations": {"5": "revert", "6": "hand"}, "carrier": "U0BEN"}
 
 
+def test_what_people_type_is_cleaned_at_the_border(stage: Stage) -> None:
+    """Half characters and control characters, which no database takes, do not reach the front; blanks alone are nothing."""
+    note = next(screen for screen in gallery.dialogs() if type(screen).__name__ == "NoteDialog")
+    stage.send(submission(note, {"field:text": {"text": {"value": " all \ud83d\x00quiet\n"}}}))
+    stage.send(submission(note, {"field:text": {"text": {"value": " \x00 "}}}))
+    stage.send(slash("list\ud83d\x00", stage.wire))
+    assert [call[2] for call in stage.front.asked[:2]] == [{"text": "all quiet"}, {}]
+    assert stage.front.asked[2][1] == "list"
+
+
 def test_the_other_forms_bring_back_what_was_entered(stage: Stage) -> None:
     """A moment as seconds, a date as text, a person as Slack id, a declared incident with the message it began with."""
     declare = DeclareDialog(services=("answers",), message_link="https://example.slack.com/archives/C1/p2", channel="C1")
