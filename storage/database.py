@@ -33,6 +33,7 @@ _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # a 202 means "on disk" also when the power fails; the shared COMMIT makes it cheap
     "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",  # a statement's journal wants a temporary folder otherwise, and a read-only container has none
     "PRAGMA busy_timeout = 5000",  # milliseconds; only a command line on the same file is ever waited for
 )
 _POSTGRES_OPTIONS = (
