@@ -34,6 +34,14 @@ class Limits:
     page: float = 15.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """How a target stands, in words."""
+
+    target: str
+    text: str
+
+
 class Runner:
     """See the module. `now` is the business clock, aware and in UTC; time limits run on the machine's own `monotonic`."""
 
@@ -101,6 +109,24 @@ class Runner:
             raise PlanRefused("no_backend", str(error)) from error
         except BackendError as error:
             raise PlanRefused(_name(error), redact(str(error))) from error
+
+    def present(
+        self, action: Action, *, labels: Mapping[str, str], environment: str | None, timeout: float | None = None
+    ) -> Present | None:
+        """How the action's target stands now, for the first screen (mission B2); None where that cannot be said."""
+        left = self._left(timeout or self.limits.measure)
+        try:
+            request = self._request(action, labels=labels, parameters={}, environment=environment)
+            if not request.operation.looks or request.operation.target is None:
+                return None
+            backend = self.registry.backend(request.operation.name, environment)
+            call = planning.first_call(request)
+            reading = self._read(backend, call, timeout=left())
+            call, _ = planning.full_call(request, call, reading)
+            text = backend.propose(call, reading).before_text
+        except (BackendError, LabelMissing, TemplateInvalid, NotFound, PlanRefused):
+            return None
+        return Present(target=call.target or "", text=redact(text, limit=100))
 
     def execute(self, plan: Plan, *, runbook: Runbook, labels: Mapping[str, str], key: str, timeout: float | None = None) -> Outcome:
         """Do what the plan says, if the world is still as the plan says (rules S5, S7), as a compare-and-set."""

@@ -28,7 +28,7 @@ from bot.flows.records import say
 from bot.flows.rights import pause
 from bot.ingress.measures import IntakeCounters
 from bot.killing import arm
-from bot.metrics import Metrics
+from bot.metrics import MeasuredFront, Metrics
 from bot.oncall import OnCallFile, PagerDutyOnCall
 from bot.paging import SlackPager
 from bot.ports import Messenger
@@ -277,6 +277,9 @@ class Muster:
 
     def _handler(self, flow: Callable[[Context, Task], Settlement]) -> Handler:
         def handle(task: Task) -> Settlement:
+            if task.attempt == 1 and task.first_claimed_at:
+                waited = (task.first_claimed_at - task.created_at).total_seconds()
+                self.metrics.task_wait_seconds.labels(task.kind).observe(waited)
             with self.metrics.task_seconds.labels(task.kind).time():
                 settlement = flow(self.context, task)
             self.metrics.tasks.labels(task.kind, type(settlement).__name__.lower()).inc()
@@ -327,7 +330,7 @@ class Muster:
             return None
         signing = self.settings.slack_signing_secret
         return slack_app.build(
-            front=self.desk,
+            front=MeasuredFront(self.desk, self.metrics),
             client=web,
             bot_token=self.settings.slack_bot_token.get_secret_value(),
             signing_secret=signing.get_secret_value() if signing else None,

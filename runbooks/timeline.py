@@ -112,7 +112,7 @@ class Broken(Value):
 
 def canonical(value: Json) -> bytes:
     """One byte form for equal JSON values: sorted keys, no spaces, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode(errors="backslashreplace")
 
 
 def digest_of(entry: NewEntry) -> str:

@@ -152,7 +152,7 @@ class Worker:
 
     def run(self, task: Task) -> None:
         """Run one claimed task to its settlement. Never raises for what a handler did."""
-        structlog.contextvars.bind_contextvars(task=task.key, attempt=task.attempt)
+        structlog.contextvars.bind_contextvars(task=task.key, attempt=task.attempt, incident=task.args.get("incident"))
         try:
             reach(POINTS["K4"])
             reach(f"{task.kind}.before_call")
@@ -165,7 +165,7 @@ class Worker:
         except StorageError as error:
             log.warning("task.not_settled", error=str(error))
         finally:
-            structlog.contextvars.unbind_contextvars("task", "attempt")
+            structlog.contextvars.unbind_contextvars("task", "attempt", "incident")
 
     def _handle(self, task: Task) -> Settlement:
         handler = self._handlers.get(task.kind)

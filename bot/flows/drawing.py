@@ -19,6 +19,7 @@ from runbooks.suspicion import rank
 from storage import changes, drills, incidents, measurements, mitigations, runbook_versions, runs
 from storage.database import Tx
 
+STATE = "state:"  # readings that say how a target stands; see `respond.diagnose`
 SHOWN_RUNS = 4  # the newest runs on the card; all of them stand in the thread and on the timeline
 
 
@@ -43,6 +44,7 @@ def card(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> Incident
         diagnosing=not measured,
         measured_at=max((item.measured_at for item in measured.values()), default=None),
         suspects=tuple(_suspects(tx, incident)),
+        state_lines=tuple(f"{item.title} {item.text}" for name, item in sorted(measured.items()) if name.startswith(STATE)),
         runs=tuple(run_line(ctx, runbook, run, standing) for run in _shown(all_runs)),
         mitigations=tuple(item for item in standing if item.ended_at is None),
         links=_links(ctx, incident, runbook),

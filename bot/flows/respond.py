@@ -11,7 +11,7 @@ from bot.settlement import Buried, Postponed, Settled, Settlement
 from runbooks.incident import Incident
 from runbooks.operation import Call, Measurement, OutcomeStatus
 from runbooks.people import Actor, Role
-from runbooks.runbook import Diagnostic
+from runbooks.runbook import Action, Diagnostic
 from runbooks.screens import IncidentCard
 from runbooks.severity import Severity
 from runbooks.timeline import EntryKind
@@ -23,6 +23,10 @@ from storage.tasks import NewTask, Task
 FIRST_REVISION = 2
 """The revision with which triage first writes an incident."""
 
+STATE = "state:"
+"""What the name of a reading begins with that says how a target stands; it is no diagnostic of the runbook."""
+
+THREADS = 6
 DIAGNOSTIC_TIMEOUT = 8.0
 """Seconds for one diagnostic. All run at once, so the card has its answers well within the 30 s of mission B3."""
 
@@ -61,16 +65,27 @@ def diagnose(ctx: Context, task: Task) -> Settlement:
     """Run every diagnostic of the pinned runbook at once and keep the results. Reading is harmless, so repeating is."""
     incident_id, round_ = int(task.args["incident"]), int(task.args["round"])
 
-    def load(tx: Tx) -> tuple[Incident, tuple[Diagnostic, ...]]:
+    def load(tx: Tx) -> tuple[Incident, tuple[Diagnostic, ...], tuple[Action, ...]]:
         incident = incidents.get(tx, incident_id)
-        return incident, ctx.shelf.pinned(tx, incident.match.runbook).header.diagnostics
+        header = ctx.shelf.pinned(tx, incident.match.runbook).header
+        return incident, header.diagnostics, header.actions
 
-    incident, diagnostics = ctx.read(load)
+    incident, diagnostics, actions = ctx.read(load)
     if not incident.is_open:
         return Settled(result={"skipped": "resolved"})
-    with ThreadPoolExecutor(max_workers=min(len(diagnostics), 6), thread_name_prefix="diagnose") as pool:
-        results = list(pool.map(lambda item: measure(ctx, incident, item), diagnostics))
+    with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="diagnose") as pool:
+        standing = pool.map(lambda action: _standing(ctx, incident, action), actions)
+        results = [*pool.map(lambda item: measure(ctx, incident, item), diagnostics), *filter(None, standing)]
     return Settled(apply=lambda tx: _measured(tx, ctx, incident_id, results, first=round_ == 1))
+
+
+def _standing(ctx: Context, incident: Incident, action: Action) -> Measurement | None:
+    """How what this action would change stands now: flags, routes, releases, replicas (mission B2)."""
+    present = ctx.runner_for(incident).present(action, labels=incident.labels, environment=incident.environment, timeout=DIAGNOSTIC_TIMEOUT)
+    if present is None:
+        return None
+    name = f"{STATE}{present.target}"
+    return Measurement(diagnostic=name, title=present.target, text=present.text, measured_at=ctx.now())
 
 
 def measure(ctx: Context, incident: Incident, diagnostic: Diagnostic) -> Measurement:
@@ -97,6 +112,7 @@ def _measured(tx: Tx, ctx: Context, incident_id: int, results: list[Measurement]
             error=result.error,
         )
         for result in results
+        if not result.diagnostic.startswith(STATE)
     ]
     if before.is_open:
         save(tx, before=before, after=before.redrawn(), entries=said if first else [], now=now)
