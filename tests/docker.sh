@@ -49,7 +49,7 @@ run() {
     for one in "$@"; do environment+=(--env "$one"); done
     # As strict as compose.yaml: read-only, no capability, no new privileges. The loopback of this machine stands in for a published port.
     exec "${engine[@]}" run --rm --name "$name" --runtime runc --network=host --read-only --read-only-tmpfs=false --cap-drop=all \
-        --security-opt=no-new-privileges --pids-limit=256 --volume "$volume:/data" --volume "$folder:/etc/muster:ro" "${environment[@]}" muster:local
+        --security-opt=no-new-privileges --pids-limit=256 --health-interval=disable --ulimit=nofile=4096:4096 --ulimit=nproc=4096:4096 --volume "$volume:/data" --volume "$folder:/etc/muster:ro" "${environment[@]}" muster:local
 }
 
 case ${1:-} in
