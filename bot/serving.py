@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import structlog
 import uvicorn
 from starlette.routing import BaseRoute
 
-from bot import logs
+from bot import local, logs
 from bot.app import Muster, load_library
 from bot.configuration import Configuration, load
 from bot.settings import Settings
@@ -37,8 +39,12 @@ def build(settings: Settings, *, configuration: Configuration | None = None) -> 
     return Muster(settings=settings, configuration=loaded, secrets=settings.secrets(), library=library)
 
 
-def serve(settings: Settings, *, more: Sequence[BaseRoute] = ()) -> None:
-    """Serve until SIGTERM or SIGINT."""
+Routes = Callable[[Muster], Sequence[BaseRoute]]
+"""Pages and API: what else the same door offers."""
+
+
+def serve(settings: Settings, *, more: Sequence[Routes] = ()) -> None:
+    """Serve until SIGTERM or SIGINT: over TCP, and beside an embedded database over a Unix socket too."""
     logs.configure(level=settings.log_level, form=settings.log_format)
     muster = build(settings)
     muster.start()
@@ -48,20 +54,33 @@ def serve(settings: Settings, *, more: Sequence[BaseRoute] = ()) -> None:
         muster.stop()
 
 
-async def _run(muster: Muster, settings: Settings, more: Sequence[BaseRoute]) -> None:
+async def _run(muster: Muster, settings: Settings, more: Sequence[Routes]) -> None:
+    app = application(muster, more=[route for routes in more for route in routes(muster)])
     config = uvicorn.Config(
-        application(muster, more=more),
+        app,
         host=settings.http_host,
         port=settings.http_port,
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here believes a header about who the client is
         lifespan="off",
         timeout_graceful_shutdown=DRAIN,
     )
-    server = uvicorn.Server(config)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
-    with contextlib.suppress(asyncio.CancelledError):
-        await server._serve()  # noqa: SLF001 - `serve` would install handlers of its own, which swallow the second signal
+    servers = [uvicorn.Server(config)]
+    with ExitStack() as stack:
+        sockets: list[list[socket.socket] | None] = [None]
+        if muster.database.dialect == "sqlite":
+            servers.append(local.server(app, drain=DRAIN))
+            sockets.append([stack.enter_context(local.listening(local.socket_beside(muster.database.file)))])
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _stop, servers)
+        with contextlib.suppress(asyncio.CancelledError):
+            # `serve` would install handlers of its own, which swallow the second signal
+            await asyncio.gather(*(server._serve(sockets=given) for server, given in zip(servers, sockets, strict=True)))  # noqa: SLF001
+
+
+def _stop(servers: Sequence[uvicorn.Server]) -> None:
+    for server in servers:
+        server.should_exit = True

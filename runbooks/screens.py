@@ -150,9 +150,10 @@ class RunMessage(Value):
 
 
 class Refusal(Value):
-    """Screen 4: a sentence with the reason, who can help, what can be done instead."""
+    """Screen 4: a sentence with the reason, who can help, what can be done instead. `reason` is its short name, for machines."""
 
     text: str
+    reason: str = ""
     incident_id: int | None = None
     step: str | None = None
     offer: Literal["plan", "timeline", "none"] = "none"

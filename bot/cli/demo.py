@@ -16,6 +16,7 @@ from typing import Annotated
 import httpx
 import typer
 
+from bot.access import login_of
 from bot.configuration import DEFAULT
 from bot.worlds import free_port
 
@@ -133,7 +134,7 @@ def _start(data: Path, port: int, parts: list[Part]) -> None:
     workspace.wait_ready("/api/api.test")
     simulation.wait_ready("/healthz")
     app = json.loads((data / "workspace" / "app.json").read_text())
-    shutil.copyfile(DEFAULT, data / "muster.yaml")
+    (data / "muster.yaml").write_text(with_login(DEFAULT.read_text(), login_of(os.getuid())))
     muster = Part(
         "muster",
         [sys.executable, "-m", "bot", "serve"],
@@ -154,6 +155,14 @@ def _start(data: Path, port: int, parts: list[Part]) -> None:
     parts.append(muster)
     muster.start(data)
     muster.wait_ready("/readyz")
+
+
+ADMIN = "slack_id: U01BEN0000"
+
+
+def with_login(configuration: str, login: str) -> str:
+    """The demo's configuration, in which whoever started it is Ben, who may do everything: so that `muster` works beside it."""
+    return configuration.replace(ADMIN, f"{ADMIN}, login: {json.dumps(login)}", 1)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -121,9 +121,7 @@ class Desk:
             return self.ctx.write(lambda tx: work(tx, by, self.ctx.now()), name="press")
         except Refused as refused:
             self._audit(press, visitor, refused)
-            said = Refusal(
-                text=str(refused), reason=refused.reason, incident_id=press.incident_id, step=press.step, offer=refused.offer
-            )
+            said = Refusal(text=str(refused), reason=refused.reason, incident_id=press.incident_id, step=press.step, offer=refused.offer)
             return Reply(whisper=said)
         except (TransitionRefused, NotFound) as error:
             reason = "not_found" if isinstance(error, NotFound) else "transition"

@@ -1,0 +1,89 @@
+"""Who is asking: a token's owner, somebody on this machine through the Unix socket, or a reader of pages on a loopback address."""
+
+import ipaddress
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from bot.configuration import Configuration, Tokens
+from bot.ports import Visitor
+from runbooks.people import Person
+
+LOCAL_UID = "muster.uid"
+"""The ASGI scope's key for the user id behind the Unix socket. Only `bot.local` and the command line set it; no header can."""
+
+COOKIE = "muster_token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """Somebody who may read. `may_write` is never true without a person (rule S4). `name` is the token's or the login's."""
+
+    name: str
+    person: Person | None
+    may_write: bool
+    via: Literal["cli", "api"]
+
+    def visitor(self, interaction: str | None) -> Visitor:
+        """How the flows see this guest."""
+        return Visitor(slack_id=self.person.slack_id if self.person else None, person=self.person, via=self.via, interaction=interaction)
+
+
+class Access:
+    """Decides from a request's ASGI scope alone. `bound_to` is the address on which the server listens."""
+
+    def __init__(self, *, configuration: Configuration, tokens: Tokens, bound_to: str, public_url: str) -> None:
+        self._configuration, self._tokens = configuration, tokens
+        self._loopback = is_loopback(bound_to)
+        self._hosts = {"localhost", (urlsplit(public_url).hostname or "").lower()}
+
+    def guest(self, scope: Mapping[str, Any]) -> Guest | None:
+        """Whoever proved who they are by a Bearer token or by the Unix socket; None for anybody else."""
+        if (uid := scope.get(LOCAL_UID)) is not None:
+            return self._local(int(uid))
+        scheme, _, token = Headers(raw=scope["headers"]).get("authorization", "").partition(" ")
+        return self.of_token(token.strip()) if scheme.lower() == "bearer" else None
+
+    def reader(self, scope: Mapping[str, Any], cookie: str | None) -> bool:
+        """Whether the pages may be shown: to a guest, to the cookie of one, and to anybody where only this machine can ask.
+
+        On loopback the Host header must be a name of this machine, so that no page in the same browser can read ours by pointing
+        its own name here (DNS rebinding).
+        """
+        if self.guest(scope) is not None or (cookie and self.of_token(cookie) is not None):
+            return True
+        return self._loopback and self._own_name(Headers(raw=scope["headers"]).get("host", ""))
+
+    def of_token(self, token: str) -> Guest | None:
+        """The guest with this token."""
+        caller = self._tokens.caller(token)
+        return Guest(name=caller.token, person=caller.person, may_write=caller.may_write, via="api") if caller else None
+
+    def _local(self, uid: int) -> Guest:
+        login = login_of(uid)
+        person = self._configuration.person_for_login(login)
+        return Guest(name=login, person=person, may_write=person is not None, via="cli")
+
+    def _own_name(self, host: str) -> bool:
+        name = (urlsplit(f"//{host}").hostname or "").lower()
+        return name in self._hosts or is_loopback(name)
+
+
+def login_of(uid: int) -> str:
+    """The login name of a user id; the number itself where the system has no name for it."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

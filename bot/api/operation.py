@@ -1,0 +1,180 @@
+"""Muster itself: how it is, the kill switch, what was given up, readiness, and the demo's clock."""
+
+import httpx
+
+from bot.api.endpoint import Call, Endpoint, Failed
+from bot.api.models import Advance, Advanced, Done, Empty, Items, Pause, Paused, Status, TaskShown
+from bot.app import Muster, clear_pause, set_pause
+from bot.flows import readiness
+from bot.flows.records import entry
+from bot.flows.rights import pause
+from runbooks.errors import NotFound
+from runbooks.people import Actor
+from runbooks.readiness import Readiness
+from runbooks.run import IN_FLIGHT
+from runbooks.timeline import EntryKind
+from storage import incidents, ledger, runs, tasks
+from storage.database import Tx
+
+
+def status(call: Call) -> Status:
+    """How Muster is, and who the caller is to it."""
+    muster, now = call.muster, call.muster.context.now()
+
+    def find(tx: Tx) -> Status:
+        backlog = tasks.backlog(tx)
+        return Status(
+            running=muster.running,
+            now=now,
+            trouble=muster.degraded,
+            paused=_paused(tx),
+            you=call.guest.person,
+            may_write=call.guest.may_write,
+            open_incidents=len(incidents.open_ones(tx)),
+            runs_in_flight=len(runs.in_states(tx, IN_FLIGHT)),
+            tasks_open=backlog.open,
+            tasks_dead=backlog.dead,
+            overdue_seconds=round(backlog.overdue_by, 3),
+        )
+
+    return muster.database.read(find)
+
+
+def ready(call: Call) -> Items[Readiness]:
+    """What is known about each service."""
+    context = call.muster.context
+    return Items(items=tuple(call.muster.database.read(lambda tx: readiness.of_services(tx, context, now=context.now()))))
+
+
+def paused(call: Call) -> Paused:
+    """Stop every action (rule S16). It stands on the timeline of every open incident."""
+    by, now = _admin(call), call.muster.context.now()
+    reason = call.body.reason
+
+    def work(tx: Tx) -> Paused:
+        if pause(tx) is None:
+            set_pause(tx, by=by, reason=reason, at=now.isoformat())
+            _tell_all(tx, call, by, f"All actions are paused by {by.id}: {reason}")
+        return _paused(tx)
+
+    return call.muster.context.write(work, name="pause")
+
+
+def resumed(call: Call) -> Paused:
+    """Let actions run again."""
+    by = _admin(call)
+
+    def work(tx: Tx) -> Paused:
+        if pause(tx) is not None:
+            clear_pause(tx)
+            _tell_all(tx, call, by, f"Actions may run again, says {by.id}.")
+        return _paused(tx)
+
+    return call.muster.context.write(work, name="pause")
+
+
+def _paused(tx: Tx) -> Paused:
+    found = pause(tx)
+    return Paused(paused=True, by=found.by, since_at=found.since_at, reason=found.reason) if found else Paused(paused=False)
+
+
+def _tell_all(tx: Tx, call: Call, by: Actor, text: str) -> None:
+    now = call.muster.context.now()
+    for incident in incidents.open_ones(tx):
+        ledger.record(tx, incident.id, [entry(EntryKind.NOTE_ADDED, text, now=now, actor=by)], now=now)
+
+
+def _admin(call: Call) -> Actor:
+    """The caller as one who may pause and resume (muster.yaml, `admin`).
+
+    Raises:
+        Failed: 403, with who may.
+    """
+    by = call.muster.desk.actor(call.visitor)
+    directory = call.muster.context.directory
+    subjects = directory.subjects(by.id)
+    if not any(grant.admin and grant.who in subjects for grant in directory.grants):
+        may = ", ".join(grant.who for grant in directory.grants if grant.admin) or "nobody"
+        raise Failed(403, "not_granted", f"Only an admin may do this. In muster.yaml that is: {may}.")
+    return by
+
+
+def dead(call: Call) -> Items[TaskShown]:
+    """What was given up, latest first."""
+    found = call.muster.database.read(tasks.dead)
+    return Items(
+        items=tuple(
+            TaskShown(
+                id=task.id, kind=task.kind, key=task.key, attempts=task.attempt, ended_at=task.ended_at, error=task.error, args=task.args
+            )
+            for task in found
+        )
+    )
+
+
+def revived(call: Call) -> Done:
+    """Try one again, with a new budget."""
+    number = call.path["task"]
+    if not call.muster.context.write(lambda tx: tasks.revive(tx, number), name="revive"):
+        raise NotFound(f"No task {number} was given up.")
+    return Done(said=f"Task {number} is tried again.")
+
+
+def advanced(call: Call) -> Advanced:
+    """Drive both clocks of the demo: the simulated service's first, so that Muster never looks at a past world."""
+    url = call.muster.settings.simulation_url
+    try:
+        httpx.post(f"{url}/clock/advance", json={"seconds": call.body.seconds}, timeout=30.0).raise_for_status()
+    except httpx.HTTPError as error:
+        raise Failed(503, "simulation_unreachable", f"The simulated service at {url} does not answer: {error}.") from error
+    call.muster.clock.advance(call.body.seconds)
+    call.muster.context.wake()
+    return Advanced(now=call.muster.context.now())
+
+
+def _in_demo(muster: Muster) -> bool:
+    return muster.settings.simulation_url is not None
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET", path="/status", name="show_status", summary="How Muster is, and who you are to it", handler=status, answer=Status
+    ),
+    Endpoint(
+        method="GET",
+        path="/readiness",
+        name="show_readiness",
+        summary="What is known about each service",
+        handler=ready,
+        answer=Items[Readiness],
+    ),
+    Endpoint(method="POST", path="/pause", name="pause", summary="Stop every action", handler=paused, body=Pause, answer=Paused),
+    Endpoint(method="POST", path="/resume", name="resume", summary="Let actions run again", handler=resumed, body=Empty, answer=Paused),
+    Endpoint(
+        method="GET",
+        path="/tasks/dead",
+        name="list_dead_tasks",
+        summary="Promises that were given up",
+        handler=dead,
+        answer=Items[TaskShown],
+    ),
+    Endpoint(
+        method="POST",
+        path="/tasks/{task:int}/retry",
+        name="retry_task",
+        summary="Try a given-up promise again",
+        handler=revived,
+        body=Empty,
+        answer=Done,
+    ),
+    Endpoint(
+        method="POST",
+        path="/clock/advance",
+        name="advance_clock",
+        summary="Drive the demo's clocks forward",
+        handler=advanced,
+        body=Advance,
+        answer=Advanced,
+        offered=_in_demo,
+    ),
+)
