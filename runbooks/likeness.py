@@ -64,6 +64,7 @@ class Index:
     """The phrases of a library. `nearest` may be called from any thread."""
 
     def __init__(self, runbooks: Sequence[Runbook]) -> None:
+        self._names = [runbook.id for runbook in runbooks]
         phrases = [phrase for index, runbook in enumerate(runbooks) if not runbook.header.fallback for phrase in _phrases(index, runbook)]
         frequency = Counter(word for phrase in phrases for word in phrase.stems)
         by_word: dict[str, list[Phrase]] = defaultdict(list)
@@ -90,7 +91,7 @@ class Index:
         strange = len({word for word in pieces(spoken.name) if word not in self._known and word not in COMMON and not word.isdigit()})
         hints = self._hinted(heard)
         alike = (_likeness(index, phrases, hints.get(index, 0.0), strange) for index, phrases in by_runbook.items())
-        return tuple(sorted(alike, key=lambda one: (-one.score, one.runbook))[:4])
+        return tuple(sorted(alike, key=lambda one: (-one.score, self._names[one.runbook]))[:4])
 
     def _hinted(self, heard: dict[str, float]) -> dict[int, float]:
         gains: dict[int, float] = defaultdict(float)
@@ -130,7 +131,7 @@ def _phrases(index: int, runbook: Runbook) -> Iterable[Phrase]:
     for text, weight in _sources(runbook):
         for stems in _forms(text):
             if stems and (stems not in best or best[stems].weight < weight):
-                best[stems] = Phrase(index, stems, text, weight, telling(stems))
+                best[stems] = Phrase(index, stems, text, weight, telling(frozenset(pieces(text))))
     return best.values()
 
 

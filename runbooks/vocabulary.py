@@ -2,10 +2,12 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
 
 LONGEST = 40  # letters of a word; what is longer is a key or a hash
+_TOKEN_MOST = 120  # letters of what stands without a space
 
 _STOP = frozenset(
     "a an and any are as at be been but by for from had has have in into is it its no not of off on one or our over since than that the "
@@ -56,21 +58,26 @@ def words(text: str) -> list[str]:
 
     Camel case is cut, and put together again as well, so that `OpenAIErrors` and `vLLM` also give `openai` and `vllm`. Accents go.
     """
-    found: list[str] = []
-    for token in _TOKEN.findall(_plain(text)):
-        pieces = _PIECE.findall(token)
-        found += pieces
-        found += [first + second for first, second in pairwise(pieces)]
-        if len(pieces) > 2:
-            found.append("".join(pieces))
-    stems = (stem(word) for word in found)
-    return [word for word in stems if len(word) > 1 and word not in _STOPPED]
+    return [word for token in _TOKEN.findall(_plain(text)) for word in _stems(token)]
 
 
-def pieces(text: str) -> list[str]:
+@lru_cache(maxsize=65_536)
+def _stems(token: str) -> tuple[str, ...]:
+    found = _PIECE.findall(token[:_TOKEN_MOST])
+    pairs = [first + second for first, second in pairwise(found)]
+    whole = ["".join(found)] if len(found) > 2 else []
+    return _meaningful([*found, *pairs, *whole])
+
+
+@lru_cache(maxsize=65_536)
+def pieces(text: str) -> tuple[str, ...]:
     """The meaningful words of a text as it writes them, without those that camel case only might mean."""
-    stems = (stem(word) for word in _PIECE.findall(_plain(text).replace("_", " ")))
-    return [word for word in stems if len(word) > 1 and word not in _STOPPED]
+    return _meaningful(_PIECE.findall(_plain(text)))
+
+
+def _meaningful(found: Iterable[str]) -> tuple[str, ...]:
+    stems = (stem(word) for word in found)
+    return tuple(word for word in stems if len(word) > 1 and word not in _STOPPED)
 
 
 def sentences(text: str) -> list[str]:
