@@ -58,6 +58,7 @@ class Stack:
         self._run(
             "simulation",
             *("-m", "actions.simulation", "--port", str(self.simulation_port), "--data", str(self.folder / "simulation"), "--speed", "0"),
+            *("--changes-url", f"{self.url}/changes/simulation"),
             *("--alerts-url", f"{self.url}/alerts/alertmanager", "--alerts-token-file", str(self.folder / "token")),
         )
         self.until(lambda: self._answers(f"{self.workspace}/api/api.test"), what="the workspace")
@@ -90,7 +91,9 @@ class Stack:
     def _run(self, name: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             clean = {key: value for key, value in os.environ.items() if not key.startswith(("MUSTER_", "SLACK_", "PAGERDUTY_"))}
-            self.processes[name] = subprocess.Popen([sys.executable, *arguments], stdout=log, stderr=log, env={**clean, **(environment or {})})
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, *arguments], stdout=log, stderr=log, env={**clean, **(environment or {})}
+            )
 
     def stop(self) -> None:
         """End everything that was started here."""
@@ -181,7 +184,9 @@ class Stack:
 
     def card(self, number: int = 1, user: str = ANA) -> dict[str, Any] | None:
         """The card of one incident."""
-        return next((message for message in self.messages(user) if f"INC-{number} " in message.get("text", "") and message.get("blocks")), None)
+        return next(
+            (message for message in self.messages(user) if f"INC-{number} " in message.get("text", "") and message.get("blocks")), None
+        )
 
     def press(self, label: str, message: dict[str, Any], user: str = ANA, channel: str = INCIDENTS) -> dict[str, Any]:
         """Press the button whose label begins so, on a message."""

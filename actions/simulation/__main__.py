@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         harbour,
         alerts_url=given.alerts_url,
         alerts_token=given.alerts_token_file.read_text().strip() if given.alerts_token_file else None,
+        changes_url=given.changes_url,
         page_url=given.page_url or f"http://{given.host}:{given.port}/",
         allowed_hosts=LOOPBACK | {given.host} | set(given.allow_host),
     )
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=7, help="of a new main world")
     parser.add_argument("--speed", type=_speed, default=1.0, help="simulated seconds per second; 0: only /clock/advance moves time")
     parser.add_argument("--alerts-url", help="where alerts go, in Alertmanager's webhook format")
+    parser.add_argument("--changes-url", help="where changes are told, in Muster's own format; the same token")
     parser.add_argument("--alerts-token-file", type=Path, help="file with the bearer token for it")
     parser.add_argument("--page-url", help="address of the page in alerts' annotations")
     parser.add_argument("--allow-host", action="append", default=[], help="another name under which it may be called")

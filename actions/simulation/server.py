@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .announcing import Announcer
 from .api import Api
 from .bodies import BodyRefused
 from .chaos import Misbehaving
@@ -31,10 +32,11 @@ def create_app(
     *,
     alerts_url: str | None = None,
     alerts_token: str | None = None,
+    changes_url: str | None = None,
     page_url: str = "http://127.0.0.1:8090/",
     allowed_hosts: frozenset[str] = LOOPBACK,
 ) -> ASGIApp:
-    """Return the service over these worlds; while it runs, alerts of the main world go to `alerts_url`, if given.
+    """Return the service over these worlds; while it runs, alerts of the main world go to `alerts_url` and its changes to `changes_url`.
 
     `allowed_hosts` are the names under which it may be called: a web page can neither reach it through a name of its own (DNS
     rebinding) nor post to it from elsewhere (the Origin must be the service itself).
@@ -47,11 +49,14 @@ def create_app(
             notifier = None
             if alerts_url is not None:
                 notifier = Notifier(harbour.main, url=alerts_url, client=client, page=page_url, token=alerts_token)
-            work = asyncio.create_task(notifier.run() if notifier else _live(harbour))
+            work = [asyncio.create_task(notifier.run() if notifier else _live(harbour))]
+            if changes_url is not None:
+                work.append(asyncio.create_task(Announcer(harbour.main, url=changes_url, client=client, token=alerts_token).run()))
             yield
-            work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
+            for task in work:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
         harbour.close()
 
     app = Misbehaving(Starlette(routes=api.routes(), lifespan=lifespan, exception_handlers=dict(_HANDLERS)))
