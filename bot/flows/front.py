@@ -32,6 +32,14 @@ K = PressKind
 NOTE_MOST = 2900  # one section of a message
 
 
+class _Incomplete(Exception):
+    """A dialog stays open for want of something; nothing of it is kept, so that it may be sent again."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        super().__init__("incomplete")
+
+
 class Desk:
     """Implements `ports.Front` over a context."""
 
@@ -118,7 +126,9 @@ class Desk:
         """Run one decision; a refusal becomes a sentence, and an attempt that was not allowed stands in the audit."""
         try:
             by = self.actor(visitor)
-            return self.ctx.write(lambda tx: work(tx, by, self.ctx.now()), name="press")
+            return self.ctx.write(lambda tx: self._once(tx, visitor, lambda now: work(tx, by, now)), name="press")
+        except _Incomplete as incomplete:
+            return incomplete.reply
         except Refused as refused:
             self._audit(press, visitor, refused)
             said = Refusal(text=str(refused), reason=refused.reason, incident_id=press.incident_id, step=press.step, offer=refused.offer)
@@ -126,6 +136,13 @@ class Desk:
         except (TransitionRefused, NotFound) as error:
             reason = "not_found" if isinstance(error, NotFound) else "transition"
             return Reply(whisper=Refusal(text=str(error), reason=reason, incident_id=press.incident_id))
+
+    def _once(self, tx: Tx, visitor: Visitor, work: Callable[[datetime], Reply]) -> Reply:
+        """The same delivery a second time was answered the first time (ports.Visitor)."""
+        now = self.ctx.now()
+        if visitor.interaction and not seen.first(tx, f"press:{visitor.interaction}", now=now):
+            return Reply()
+        return work(now)
 
     def _audit(self, press: Press, visitor: Visitor, refused: Refused) -> None:
         log.info("press.refused", reason=refused.reason, press=press.kind.value, incident=press.incident_id, slack_id=visitor.slack_id)
@@ -284,6 +301,16 @@ class Desk:
         tasks.enqueue(tx, NewTask(key=key, kind="redraw_known", args=args, lane=f"drill:{drill_id}"))
 
     def _submit(self, tx: Tx, press: Press, form: dict[str, Json], *, visitor: Visitor, by: Actor, now: datetime) -> Reply:
+        """A dialog takes effect once; a plan's dialog may show a second plan, and its run knows by itself that it has begun."""
+        once = press.kind is not K.CONFIRM and visitor.view_id is not None
+        if once and not seen.first(tx, f"submitted:{visitor.view_id}", now=now):
+            return _said("This was sent already, and it counts once.")
+        reply = self._submitted(tx, press, form, visitor=visitor, by=by, now=now)
+        if once and reply.errors:
+            raise _Incomplete(reply)
+        return reply
+
+    def _submitted(self, tx: Tx, press: Press, form: dict[str, Json], *, visitor: Visitor, by: Actor, now: datetime) -> Reply:
         match press.kind:
             case K.DECLARE_AS:
                 return self._declare(tx, form, visitor, by, now)

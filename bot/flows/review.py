@@ -11,15 +11,18 @@ from runbooks.postmortem import Postmortem, Review, ReviewState, draft
 from runbooks.screens import ReviewNotice
 from runbooks.timeline import EntryKind
 from runbooks.value import Json
-from storage import incidents, ledger, reviews, tasks, timeline
+from storage import incidents, ledger, reviews, runs, tasks, timeline
 from storage.database import Tx
 
 REMIND_BEFORE = timedelta(days=1)
 
+GLASS_DAYS = 5
+"""Business days for the review of a change that went without approval, where the severity alone asks for none (rule S25)."""
+
 
 def open_review(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> Review | None:
     """The duty to write a post-mortem, when the severity asks for one. The commander owns it, else who resolved it."""
-    days = ctx.policy.review_days.get(incident.severity)
+    days = ctx.policy.review_days.get(incident.severity) or _for_broken_glass(tx, incident)
     if days is None or incident.is_drill or reviews.of_incident(tx, incident.id):
         return None
     owner = incident.commander or incident.resolved_by or incident.owner or "nobody"
@@ -32,6 +35,10 @@ def open_review(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> R
     )
     ledger.record(tx, incident.id, [said], now=now)
     return review
+
+
+def _for_broken_glass(tx: Tx, incident: Incident) -> int | None:
+    return GLASS_DAYS if any(run.break_glass for run in runs.of_incident(tx, incident.id)) else None
 
 
 def sweep(ctx: Context) -> int:
