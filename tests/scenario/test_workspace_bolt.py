@@ -130,6 +130,8 @@ def connected(harbor: Harbor, listen: Callable[[App], None]) -> Iterator[App]:
         # The SDK closes only when its reading returns, which takes three seconds unless the other side hangs up.
         handler.client.auto_reconnect_enabled = False
         harbor.http.post("/client/admin", json={"disconnect": "drop"})
+        # Its own closing and its reading thread both let go of the socket, and trip over each other; so one after the other.
+        eventually(lambda: not handler.client.current_session.is_active())
         handler.close()
 
 
