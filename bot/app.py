@@ -12,6 +12,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from actions import kinds
+from actions.backends.pagerduty import PAGE, PagerDuty
 from actions.contract import Backend
 from actions.registry import Registry
 from actions.runner import Runner
@@ -30,7 +31,7 @@ from bot.ingress.measures import IntakeCounters
 from bot.killing import arm
 from bot.metrics import MeasuredFront, Metrics
 from bot.oncall import OnCallFile, PagerDutyOnCall
-from bot.paging import SlackPager
+from bot.paging import Answering, Pager, SlackPager
 from bot.ports import Messenger
 from bot.secret import Secrets
 from bot.settings import Settings
@@ -207,7 +208,7 @@ class Muster:
         )
 
     def _backends(self) -> list[Backend]:
-        """The configured backends; in the demo the simulated service; and paging, by PagerDuty where it is configured, else by Slack."""
+        """The configured backends; in the demo the simulated service; manual steps; and paging."""
         found: list[Backend] = []
         for name, entry in self.configuration.file.backends.items():
             reveal = {key: _revealed(self.secrets.bind(ref).reveal) for key, ref in entry.secrets.items()}
@@ -221,17 +222,25 @@ class Muster:
             found.append(kinds.build("http", allow, secrets={}))
         if "manual" not in served:
             found.append(kinds.build("manual", {}, secrets={}))
-        if "page.send" not in served:
-            found.append(
-                SlackPager(
-                    messenger=self.messenger,
-                    on_call=self.on_call,
-                    clock=self.clock,
-                    database=self.database,
-                    public_url=self.settings.public_url,
-                )
-            )
-        return found
+        return self._with_paging(found)
+
+    def _with_paging(self, found: list[Backend]) -> list[Backend]:
+        """Paging and answering upstream: by PagerDuty where it is configured (or its token set), and by Slack."""
+        slack = SlackPager(
+            messenger=self.messenger,
+            on_call=self.on_call,
+            clock=self.clock,
+            database=self.database,
+            public_url=self.settings.public_url,
+        )
+        pagerduty = next((backend for backend in found if PAGE in backend.operations), None)
+        others = [backend for backend in found if backend is not pagerduty]
+        if pagerduty is not None:
+            return [*others, Answering(pagerduty), Pager(first=pagerduty, second=slack)]
+        if token := self.settings.pagerduty_api_token:
+            answers = PagerDuty(routing_keys={}, token=token.get_secret_value, api_url=self.settings.pagerduty_api_url)
+            return [*others, Answering(answers), slack]
+        return [*others, slack]
 
     def _engine(self) -> Engine:
         flows: Mapping[str, Callable[[Context, Task], Settlement]] = {

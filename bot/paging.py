@@ -1,11 +1,13 @@
-"""Paging through Slack where no paging service is configured: the person on duty gets a direct message (path D).
+"""Paging: by PagerDuty where it is configured, else, and when it does not take the page, by a direct message in Slack (path D).
 
-A backend like any other, so that a page has the guard and the record that every action has. It lives here and not in `actions`,
-because it speaks through the messenger.
+Backends like any other, so that a page has the guard and the record that every action has. They live here and not in `actions`,
+because one of them speaks through the messenger.
 """
 
+import structlog
+
 from actions.backends.pagerduty import PAGE
-from actions.contract import OutcomeUnknown, Rejected, Throttled, Unreachable
+from actions.contract import Backend, BackendError, OutcomeUnknown, Rejected, Throttled, Unreachable
 from actions.kinds import OnlyReads
 from bot.ports import Clock, DeliveryError, Messenger, OnCall
 from runbooks.operation import Call, Operation, Proposal, Reading
@@ -14,6 +16,8 @@ from runbooks.screens import Page
 from runbooks.value import Json
 from storage import incidents
 from storage.database import Database
+
+log = structlog.get_logger(__name__)
 
 
 class SlackPager(OnlyReads):
@@ -64,3 +68,53 @@ class SlackPager(OnlyReads):
             if error.permanent:
                 raise Rejected(str(error)) from error
             raise (Unreachable if error.certain else OutcomeUnknown)(str(error)) from error
+
+
+class Pager(OnlyReads):
+    """`page.send` over two ways: the first, and where that surely did not take the page, the second. Nobody is left unpaged silently."""
+
+    name = "pager"
+    environment: str | None = None
+    world: str | None = None
+    operations: tuple[Operation, ...] = (PAGE,)
+
+    def __init__(self, *, first: Backend, second: Backend) -> None:
+        self._first, self._second = first, second
+
+    def read(self, call: Call, *, timeout: float) -> Reading:  # noqa: ARG002 - the contract's signature
+        """Nothing is known beforehand about a page."""
+        return Reading()
+
+    def apply(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> Reading:
+        """Page by the first way; by the second where the first refused for certain."""
+        try:
+            return self._first.apply(call, value, expected=expected, key=key, timeout=timeout)
+        except (OutcomeUnknown, Throttled):
+            raise  # it may have gone out, or will: its own key makes the repetition harmless
+        except BackendError as error:
+            log.warning("page.by_slack_instead", to=call.arguments["to"], reason=str(error))
+            return self._second.apply(call, value, expected=expected, key=key, timeout=timeout)
+
+
+class Answering:
+    """PagerDuty without its paging: acknowledging, resolving and notes go upstream through it."""
+
+    name = "pagerduty-answers"
+    environment: str | None = None
+    world: str | None = None
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.operations: tuple[Operation, ...] = tuple(one for one in backend.operations if one.name != PAGE.name)
+
+    def read(self, call: Call, *, timeout: float) -> Reading:
+        """What PagerDuty says of its incident."""
+        return self._backend.read(call, timeout=timeout)
+
+    def propose(self, call: Call, reading: Reading) -> Proposal:
+        """What will be said."""
+        return self._backend.propose(call, reading)
+
+    def apply(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> Reading:
+        """Say it."""
+        return self._backend.apply(call, value, expected=expected, key=key, timeout=timeout)
