@@ -29,20 +29,26 @@ class Escalation(Value):
 
 
 def due(incident: Incident, rules: Sequence[EscalationRule], facts: Facts, *, now: datetime) -> list[Escalation]:
-    """Every rule whose condition has held for its time. The caller keeps each from firing twice."""
+    """Every rule whose condition has held for its time. The caller keeps each from firing twice.
+
+    `raise_to` is None where the incident, or a rule before this one, has it that bad already: severity is only ever made worse.
+    """
     if not incident.is_open:
         return []
-    found = []
+    found, worst = [], incident.severity
     for index, rule in enumerate(rules):
         since = _since(rule, incident, facts)
         if since is not None and now >= since + timedelta(seconds=rule.after):
-            raise_to = rule.raise_to if rule.raise_to and rule.raise_to.worse_than(incident.severity) else None
+            raise_to = rule.raise_to if rule.raise_to and rule.raise_to.worse_than(worst) else None
+            worst = raise_to or worst
             found.append(Escalation(rule=index, page=rule.page, reason=_reason(rule, facts), raise_to=raise_to))
     return found
 
 
 def next_at(incident: Incident, rules: Sequence[EscalationRule], facts: Facts, *, now: datetime) -> datetime | None:
     """When the next rule that is not yet due could fall due, for the sweep's row; None when time alone changes nothing."""
+    if not incident.is_open:
+        return None
     times = (since + timedelta(seconds=rule.after) for rule in rules if (since := _since(rule, incident, facts)) is not None)
     return min((at for at in times if at > now), default=None)
 

@@ -8,7 +8,7 @@ from runbooks.calendar import business_moment, quarter_end, quarter_start
 from runbooks.drill import Finding
 from runbooks.duration import in_words
 from runbooks.incident import Incident
-from runbooks.run import ActionRun, RunState
+from runbooks.run import ActionRun, Verdict
 from runbooks.runbook import DrillPlan
 from runbooks.timeline import Entry, EntryKind
 
@@ -53,7 +53,8 @@ def _in_time(what: str, start: datetime, at: datetime | None, limit: float | Non
 
 
 def _verified_at(runs: Sequence[ActionRun]) -> datetime | None:
-    return min((run.verdict_at for run in runs if run.state is RunState.VERIFIED and run.verdict_at), default=None)
+    """By the verdict and not by the state: what was proven and later taken back, as every mitigation is, was proven all the same."""
+    return min((run.verdict_at for run in runs if run.verdict is Verdict.VERIFIED and run.verdict_at), default=None)
 
 
 def _expected(step: str, done: Sequence[ActionRun]) -> Finding:

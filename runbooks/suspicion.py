@@ -34,7 +34,12 @@ def rank(changes: Iterable[Change], *, began_at: datetime, service: str | None, 
         same, fits = bool(service and change.service == service), change.kind in _FITS[incident_class]
         score = 0.5 * nearness + 0.3 * same + 0.2 * fits
         suspects.append(Suspect(change=change, score=round(score, 3), reason=_reason(before, same=same, fits=fits)))
-    return sorted(suspects, key=lambda suspect: -suspect.score)
+    return sorted(suspects, key=_order)
+
+
+def _order(suspect: Suspect) -> tuple[float, float, str]:
+    """Most suspect first; of equals the later change, and then by key, so that a card is the same each time it is drawn."""
+    return -suspect.score, -suspect.change.changed_at.timestamp(), suspect.change.key
 
 
 def _reason(before: timedelta, *, same: bool, fits: bool) -> str:
