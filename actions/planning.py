@@ -86,7 +86,7 @@ def check(name: str, threshold: Threshold, measurement: Measurement) -> Check:
     if measurement.value is None:
         return Check(name=name, holds=None, text=f"{measurement.title}: {_lacking(measurement)}; it must be {must}.")
     holds = threshold.holds(measurement.value)
-    found = f"{measurement.title} is {number(measurement.value, measurement.unit)}"
+    found = f"{measurement.title} is {number(measurement.value, measurement.unit, beside=threshold.limit)}"
     return Check(name=name, holds=holds, text=f"{found}, {must} as needed." if holds else f"{found}, but must be {must}.")
 
 
@@ -104,23 +104,22 @@ def effect(action: Action, runbook: Runbook) -> str:
     title, unit = (watched.title, watched.unit) if watched else (verify.diagnostic, None)
     then = {Otherwise.ASK: "you are asked", Otherwise.UNDO: "it is undone", Otherwise.ESCALATE: "the next level is called"}
     wanted = f"{limit(verify.holds, unit)} within {in_words(verify.within)}"
-    return f"Should bring {title} to {wanted}. Watched; if it does not, {then[verify.otherwise]}."
+    return f"Should bring {title} {wanted}. Watched; if it does not, {then[verify.otherwise]}."
 
 
 def undo(action: Action, operation: Operation, proposal: Proposal) -> str:
-    """How it is taken back, and when it ends by itself."""
+    """What happens to it at its declared end, and how it is taken back before; each said once."""
     if action.undo.to == "not-possible":
         return "This cannot be undone."
     back = f"back to {proposal.before_text}" if operation.looks else "a person takes it back"
     if action.undo.after is None:
         return f"Undo at any time: {back}."
-    ends = f"Ends after {in_words(action.undo.after)}: "
     then = {
-        MitigationEnd.REVERT: f"{back}, with a reminder before.",
-        MitigationEnd.ASK: "you are asked whether it stays.",
-        MitigationEnd.KEEP: "it stays, and that is noted.",
+        MitigationEnd.REVERT: f"{back}, by itself. Undo at any time before.",
+        MitigationEnd.ASK: f"you are asked whether it stays. Undo at any time: {back}.",
+        MitigationEnd.KEEP: f"it stays, and that is noted. Undo at any time: {back}.",
     }
-    return f"{ends}{then[action.undo.then]} Undo at any time: {back}."
+    return f"After {in_words(action.undo.after)}: {then[action.undo.then]}"
 
 
 def cost(request: Request, parameters: Mapping[str, Json]) -> dict[str, str]:

@@ -55,7 +55,7 @@ def judge(verify: Verify, samples: Iterable[Sample], *, executed_at: datetime, n
         if sample.value is not None and verify.fails is not None and verify.fails.holds(sample.value):
             return Judgement(
                 verdict=Verdict.FAILED,
-                reason=f"{number(sample.value, unit)} is {limit(verify.fails, unit)}.",
+                reason=f"{number(sample.value, unit, beside=verify.fails.limit)} is {limit(verify.fails, unit)}.",
                 next_at=None,
                 value=sample.value,
             )
@@ -67,7 +67,8 @@ def judge(verify: Verify, samples: Iterable[Sample], *, executed_at: datetime, n
         previous = sample.at
         held = (sample.at - since).total_seconds()
         if held >= verify.for_:
-            reason = f"{number(sample.value, unit)} is {limit(verify.holds, unit)}, and has been for {in_words(held)}."
+            shown = number(sample.value, unit, beside=verify.holds.limit)
+            reason = f"{shown} is {limit(verify.holds, unit)}, and has been for {in_words(held)}."
             return Judgement(verdict=Verdict.VERIFIED, reason=reason, next_at=None, held_for=held, value=sample.value)
     return _undecided(verify, seen, unit=unit, since=since, starts_at=starts_at, ends_at=ends_at, now=now)
 
@@ -103,6 +104,7 @@ def _missing(verify: Verify, seen: Sequence[Sample], held: float, unit: str | No
     lacking = f" {empty} of {len(seen)} measurements had no data." if empty else ""
     must = limit(verify.holds, unit)
     if not any(verify.holds.holds(value) for value in values):
-        return f"It was never {must} within {in_words(verify.within)}; last it was {number(values[-1], unit)}.{lacking}"
+        last = number(values[-1], unit, beside=verify.holds.limit)
+        return f"It was never {must} within {in_words(verify.within)}; last it was {last}.{lacking}"
     held_text = f"at the end for {in_words(held)}" if held else "not at the end"
     return f"It was not {must} for {in_words(verify.for_)} on end within {in_words(verify.within)}, {held_text}.{lacking}"

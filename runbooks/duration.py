@@ -36,16 +36,14 @@ def seconds(text: object) -> float:
 
 
 def in_words(duration: float) -> str:
-    """A duration as people write it: `90` seconds is `1m30s`; whole units only, at most two."""
-    if duration <= 0:
-        return "0m"
+    """A duration as people read it: 90 seconds are `1 min 30 s`; whole units only, at most two."""
     parts: list[str] = []
     rest = round(duration)
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         if rest >= size and len(parts) < 2:
-            parts.append(f"{rest // size}{unit}")
+            parts.append(f"{rest // size} {unit}")
             rest %= size
-    return "".join(parts)
+    return " ".join(parts) or "0 s"
 
 
 def exactly(duration: float) -> str:

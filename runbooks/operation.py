@@ -89,6 +89,13 @@ class Proposal(Value):
     count: int = 1
     note: str = ""
 
+    @property
+    def step(self) -> str:
+        """From the present to the wanted, in one: `2 → 4 replicas`; a word that both end with is said once."""
+        before, _, unit = self.before_text.rpartition(" ")
+        shared = before and unit.isalpha() and self.after_text.endswith(f" {unit}")
+        return f"{before if shared else self.before_text} → {self.after_text}"
+
 
 class Check(Value):
     """A pre-check with its result in words (rule S5). `holds` None means: no data."""

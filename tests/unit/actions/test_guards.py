@@ -74,7 +74,7 @@ STORIES = {
         rule=paused,
         reason=Reason.PAUSED,
         state=State(pause=Pause(by="cleo", since_at=at(-60), reason="audit cannot be written"), names={"cleo": "@cleo"}),
-        words="Not run: @cleo paused all actions 01:59 UTC (1m ago): audit cannot be written.",
+        words="Not run: @cleo paused all actions 01:59 UTC (1 min ago): audit cannot be written.",
     ),
     "S15": Story(
         rule=broken,
@@ -86,25 +86,25 @@ STORIES = {
         rule=frozen,
         reason=Reason.FROZEN,
         state=State(freezes=[Freeze(name="Black Friday", from_at=at(-60), until_at=at(HOUR))]),
-        words="Not run: Black Friday freezes changes for another 1h.",
+        words="Not run: Black Friday freezes changes for another 1 h.",
     ),
     "S11": Story(
         rule=once,
         reason=Reason.ALREADY_DONE,
         state=State(runs=[run_of(key="key-9", target="thing/other", started=-40, step="turn-off")]),
-        words='Not run again: ana ran "Turn it up" 01:59 UTC (40s ago); it is verified.',
+        words='Not run again: ana ran "Turn it up" 01:59 UTC (40 s ago); it is verified.',
     ),
     "S5": Story(
         rule=already_running,
         reason=Reason.ALREADY_RUNNING,
         state=State(runs=[run_of(state=RunState.VERIFYING, started=-700)]),
-        words='Not run: ana started "Turn it up" 01:48 UTC (11m40s ago). You will see the result here.',
+        words='Not run: ana started "Turn it up" 01:48 UTC (11 min 40 s ago). You will see the result here.',
     ),
     "S12": Story(
         rule=locked,
         reason=Reason.LOCKED,
         state=State(locks=[HeldLock(target=TARGET, run_id=1, owner="ana", since_at=at(-40), until_at=at(60))]),
-        words="Not run: ana is changing thing/reranker-v3 since 01:59 UTC (40s ago).",
+        words="Not run: ana is changing thing/reranker-v3 since 01:59 UTC (40 s ago).",
     ),
     "S13": Story(
         rule=wide,
@@ -123,7 +123,7 @@ STORIES = {
         rule=cooling,
         reason=Reason.COOLDOWN,
         state=State(runs=[run_of(started=-240)]),
-        words="It waits 10m between two runs; the next is possible in 6m.",
+        words="It waits 10 min between two runs; the next is possible in 6 min.",
     ),
     "S14 velocity": Story(
         rule=hurried,
@@ -132,7 +132,7 @@ STORIES = {
             runs=[run_of(run_id=n, incident_id=n, step=f"s{n}", target=f"thing/{n}", requested_by="ben", started=-600 * n) for n in (1, 2)],
             rates=Rates(person=2),
         ),
-        words="ben had 2 runs in 1h, the limit. The next is possible in 40m.",
+        words="ben had 2 runs in 1 h, the limit. The next is possible in 40 min.",
     ),
 }
 

@@ -68,10 +68,10 @@ def test_s21_a_gap_is_missing_data() -> None:
 @pytest.mark.parametrize(
     ("samples", "words"),
     [
-        ([], "No data came within 5m."),
-        (every(None, 60, 300), "No data came within 5m."),
-        (every(BAD, 60, 300), "It was never under 0.5 within 5m; last it was 1."),
-        ([*every(BAD, 60, 225), *every(GOOD, 240, 300)], "at the end for 1m"),
+        ([], "No data came within 5 min."),
+        (every(None, 60, 300), "No data came within 5 min."),
+        (every(BAD, 60, 300), "It was never under 0.5 within 5 min; last it was 1."),
+        ([*every(BAD, 60, 225), *every(GOOD, 240, 300)], "at the end for 1 min"),
         ([*every(GOOD, 60, 120), *every(None, 135, 300)], "12 of 17 measurements had no data"),
     ],
 )

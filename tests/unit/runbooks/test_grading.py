@@ -56,17 +56,17 @@ def test_a_drill_done_right_passes() -> None:
     """Acknowledged, acted and verified in time, the expected action run and the forbidden one left alone."""
     findings = grade(plan(), incident=drilled(), runs=[done()], entries=[])
     assert failed(findings) == []
-    assert findings[0].text == "Acknowledged after 3m, within the mark of 5m."
+    assert findings[0].text == "Acknowledged after 3 min, within the mark of 5 min."
 
 
 @pytest.mark.parametrize(
     ("incident_", "runs", "says"),
     [
-        (drilled(6), [done()], "Acknowledged after 6m, later than the mark of 5m."),
-        (drilled(None), [done()], "Acknowledged: never; the mark was 5m."),
-        (drilled(), [done(at=11)], "First action after 11m, later than the mark of 10m."),
-        (drilled(), [done(verified=16)], "Verified after 16m, later than the mark of 15m."),
-        (drilled(), [done(verified=None, state=RunState.FAILED)], "Verified: never; the mark was 15m."),
+        (drilled(6), [done()], "Acknowledged after 6 min, later than the mark of 5 min."),
+        (drilled(None), [done()], "Acknowledged: never; the mark was 5 min."),
+        (drilled(), [done(at=11)], "First action after 11 min, later than the mark of 10 min."),
+        (drilled(), [done(verified=16)], "Verified after 16 min, later than the mark of 15 min."),
+        (drilled(), [done(verified=None, state=RunState.FAILED)], "Verified: never; the mark was 15 min."),
         (drilled(), [done(), done("previous-release", verified=None, state=RunState.FAILED)], "Forbidden action previous-release was run."),
         (drilled(), [done("cap-retries")], "Expected action scale-out was not run."),
     ],

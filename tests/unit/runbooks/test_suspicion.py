@@ -51,7 +51,7 @@ def test_the_same_service_and_a_usual_cause_outweigh_some_minutes() -> None:
 def test_the_reason_says_why() -> None:
     """Each suspect says how long before, whether it is the same service, and whether it usually causes this."""
     (one,) = rank([change(10, service="answers")], began_at=BEGAN, service="answers", incident_class=IncidentClass.AVAILABILITY)
-    assert one.reason == "10m before, same service, a usual cause"
+    assert one.reason == "10 min before, same service, a usual cause"
     (late,) = rank([change(-3, kind=ChangeKind.PROMPT)], began_at=BEGAN, service="answers", incident_class=IncidentClass.DATA)
     assert late.reason == "3m after"
 
