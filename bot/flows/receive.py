@@ -1,5 +1,6 @@
 """Alerts become incidents: deduplicated, grouped, damped, matched (mission A3, A4). One transaction for a whole batch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -20,7 +21,8 @@ from storage import alerts as alert_rows
 from storage import changes, inbox, incidents, ledger, tasks
 from storage.alerts import AlertRow
 from storage.database import Tx
-from storage.errors import StorageError
+from storage.errors import Stale, StorageUnavailable
+from storage.inbox import Received
 from storage.killpoints import POINTS, reach
 from storage.tasks import NewTask
 
@@ -33,42 +35,66 @@ LISTED = 20  # alerts named in one folded entry; the alerts themselves all keep 
 _SEVERITY = {"critical": Severity.SEV2, "error": Severity.SEV2, "warning": Severity.SEV3, "info": Severity.SEV4, "page": Severity.SEV2}
 
 
+_PASSES = (StorageUnavailable, Stale)
+"""What ends by itself: the database is away, or somebody was faster. Nothing is wrong with the alerts."""
+
+
 def triage(ctx: Context) -> int:
-    """Take the oldest waiting alerts and fold them into incidents; answers how many were taken."""
+    """Take the oldest waiting alerts and fold them into incidents; answers how many requests were taken.
+
+    Raises:
+        StorageUnavailable, Stale: nothing was taken; call again later.
+    """
     try:
-        return ctx.write(lambda tx: _take(tx, ctx, BATCH), name="triage")
-    except StorageError:
+        return len(ctx.write(lambda tx: _take(tx, ctx, BATCH), name="triage"))
+    except _PASSES:
         raise
     except Exception:
-        # One request that cannot be folded must not hold up all that come after it: take them one by one and set that one aside.
+        # One request that cannot be folded must not hold up all that come after it: take the oldest alone, or set it aside.
         log.exception("triage.batch_failed")
-        return ctx.write(lambda tx: _take_one(tx, ctx), name="triage")
+        return _take_one(ctx)
 
 
-def _take(tx: Tx, ctx: Context, limit: int) -> int:
+def _take(tx: Tx, ctx: Context, limit: int) -> list[Received]:
     received = inbox.take(tx, limit)
-    if not received:
-        return 0
-    now = ctx.now()
-    fold(tx, ctx, [alert for item in received for alert in item.alerts()], now=now)
-    reach(POINTS["K3"])
-    inbox.done(tx, [item.id for item in received], now)
-    return len(received)
+    _fold_requests(tx, ctx, received)
+    return received
 
 
-def _take_one(tx: Tx, ctx: Context) -> int:
+def _fold_requests(tx: Tx, ctx: Context, received: Sequence[Received]) -> None:
+    if received:
+        now = ctx.now()
+        fold(tx, ctx, [alert for item in received for alert in item.alerts()], now=now)
+        reach(POINTS["K3"])
+        inbox.done(tx, [item.id for item in received], now)
+
+
+def _take_one(ctx: Context) -> int:
+    """The oldest request in a transaction of its own; what cannot be folded is set aside in another, so that nothing half done stays."""
+    tried: list[int] = []
+
+    def alone(tx: Tx) -> int:
+        received = inbox.take(tx, 1)
+        tried[:] = [item.id for item in received]
+        _fold_requests(tx, ctx, received)
+        return len(received)
+
+    try:
+        return ctx.write(alone, name="triage")
+    except _PASSES:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the alerts behind it must not wait; it is set aside with the reason
+        reason = f"{type(error).__name__}: {error}"
+        return ctx.write(lambda tx: _set_aside(tx, ctx, tried, reason), name="triage")
+
+
+def _set_aside(tx: Tx, ctx: Context, tried: Sequence[int], reason: str) -> int:
+    """Set aside what was tried, if it still is the oldest: another replica may have come first."""
     received = inbox.take(tx, 1)
     for item in received:
-        point = tx.begin_nested()
-        now = ctx.now()
-        try:
-            fold(tx, ctx, list(item.alerts()), now=now)
-            point.commit()
-            inbox.done(tx, [item.id], now)
-        except Exception as error:
-            point.rollback()
-            log.exception("triage.set_aside", inbox=item.id, source=item.source)
-            inbox.set_aside(tx, [item.id], now, f"{type(error).__name__}: {error}")
+        if item.id in tried:
+            log.error("triage.set_aside", inbox=item.id, source=item.source, error=reason)
+            inbox.set_aside(tx, [item.id], ctx.now(), reason)
     return len(received)
 
 
@@ -98,14 +124,27 @@ def fold(tx: Tx, ctx: Context, batch: list[Alert], *, now: datetime, rehearsal: 
     return _Folding(tx, ctx, batch, now=now, rehearsal=rehearsal).run()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Home:
+    """Where an alert belongs: which runbook, why, and under which key its incident is found."""
+
+    runbook: Runbook
+    match: Match
+    key: str
+
+
 class _Folding:
     def __init__(self, tx: Tx, ctx: Context, batch: list[Alert], *, now: datetime, rehearsal: Rehearsal | None) -> None:
         self.tx, self.ctx, self.batch, self.now, self.rehearsal = tx, ctx, batch, now, rehearsal
         self.rows = alert_rows.known(tx, {(alert.source, alert.fingerprint) for alert in batch})
         self.touched: dict[int, _Touched] = {}
+        self.closed: set[int] = set()
         self.by_group: dict[str, int | None] = {}
+        self.opened: dict[str, int] = {}
+        self.homes: dict[int, _Home] = {}  # by the alert's own identity: the batch keeps them alive
 
     def run(self) -> list[Incident]:
+        self._look_up_groups()
         changed: dict[tuple[str, str], AlertRow] = {}
         for alert in self.batch:
             key = (alert.source, alert.fingerprint)
@@ -114,6 +153,13 @@ class _Folding:
             self.rows[key] = changed[key] = fresh
         alert_rows.save(self.tx, list(changed.values()))
         return [self._write(item) for item in self.touched.values()]
+
+    def _look_up_groups(self) -> None:
+        """The open incidents of all alerts that are new, in one query: a storm brings thousands of groups."""
+        new = (alert for alert in self.batch if alert.status is AlertStatus.FIRING and (alert.source, alert.fingerprint) not in self.rows)
+        keys = {self._home(alert).key for alert in new}
+        found = incidents.open_by_group(self.tx, keys) if len(keys) > 1 else {}
+        self.by_group = {key: found[key].id if key in found else None for key in keys} if len(keys) > 1 else {}
 
     def _resolve(self, alert: Alert, row: AlertRow | None) -> AlertRow:
         ended = alert.ends_at or self.now
@@ -167,25 +213,34 @@ class _Folding:
             return None
         if item := self.touched.get(incident_id):
             return item
+        if incident_id in self.closed:
+            return None
         incident = incidents.get(self.tx, incident_id)
         if not incident.is_open:
+            self.closed.add(incident_id)
             return None
         item = self.touched[incident_id] = _Touched(before=incident, now=incident)
         return item
 
     def _home_for(self, alert: Alert) -> _Touched:
         """The open incident that this alert belongs to, or a new one."""
-        runbook, match = self._match(alert)
-        service, environment = _service(alert), alert.labels.get("environment")
-        drill_id = self.rehearsal.drill_id if self.rehearsal else None
-        key = group_key(runbook=runbook.ref, service=service, environment=environment, alert=alert, drill_id=drill_id)
-        if item := self._grouped(key):
+        home = self._home(alert)
+        if item := self._grouped(home.key):
             return item
-        if drill_id is None and self._storming(runbook):
-            key = storm_key(runbook=runbook.ref, environment=environment)
-            if item := self._grouped(key):
-                return item
-        return self._create(alert, runbook, match, key)
+        if self.rehearsal is None and self._storming(home.runbook):
+            key = storm_key(runbook=home.runbook.ref, environment=alert.labels.get("environment"))
+            return self._grouped(key) or self._create(alert, home.runbook, home.match, key)
+        return self._create(alert, home.runbook, home.match, home.key)
+
+    def _home(self, alert: Alert) -> _Home:
+        if home := self.homes.get(id(alert)):
+            return home
+        runbook, match = self._match(alert)
+        drill_id = self.rehearsal.drill_id if self.rehearsal else None
+        environment = alert.labels.get("environment")
+        key = group_key(runbook=runbook.ref, service=_service(alert), environment=environment, alert=alert, drill_id=drill_id)
+        home = self.homes[id(alert)] = _Home(runbook=runbook, match=match, key=key)
+        return home
 
     def _grouped(self, key: str) -> _Touched | None:
         if key not in self.by_group:
@@ -194,8 +249,10 @@ class _Folding:
         return self._open(self.by_group[key])
 
     def _storming(self, runbook: Runbook) -> bool:
-        since = self.now - self.ctx.policy.storm_window
-        return incidents.opened_since(self.tx, runbook=runbook.id, since=since) >= STORM
+        if runbook.id not in self.opened:
+            since = self.now - self.ctx.policy.storm_window
+            self.opened[runbook.id] = incidents.opened_since(self.tx, runbook=runbook.id, since=since)
+        return self.opened[runbook.id] >= STORM
 
     def _match(self, alert: Alert) -> tuple[Runbook, Match]:
         if self.rehearsal:
@@ -229,6 +286,8 @@ class _Folding:
         incident = incident.model_copy(update={"owner": self.ctx.owner_of(incident, runbook)})
         incident = incidents.add(self.tx, incident)
         self.by_group[key] = incident.id
+        if runbook.id in self.opened:
+            self.opened[runbook.id] += 1
         item = self.touched[incident.id] = _Touched(before=None, now=incident)
         item.entries += [*self._opening(incident, match), *self._suspects(incident)]
         item.tasks.append(NewTask(key=f"diagnose:{incident.id}:1", kind="diagnose", args={"incident": incident.id, "round": 1}))

@@ -29,13 +29,27 @@ def first(alert: Alert, *, now: datetime, incident_id: int | None) -> AlertRow:
 
 
 def again(row: AlertRow, alert: Alert, *, now: datetime) -> AlertRow:
-    """Delivered again and nothing new: counted."""
-    return replace(row, last_at=now, count=row.count + 1, annotations=alert.annotations or row.annotations)
+    """Delivered again and nothing new: counted.
+
+    The latest start and end that were heard of are kept, so that deliveries in any order come to the same: a resolve of an earlier
+    time must not end what has begun again since, and the fire that belongs to a resolve must not outlive it.
+    """
+    same = alert.status is row.status
+    starts_at = max(row.starts_at, alert.starts_at) if same else row.starts_at
+    ends_at = max(row.ends_at, alert.ends_at) if same and row.ends_at and alert.ends_at else row.ends_at
+    annotations = alert.annotations or row.annotations
+    return replace(row, last_at=now, count=row.count + 1, annotations=annotations, starts_at=starts_at, ends_at=ends_at)
 
 
 def resolved(row: AlertRow, alert: Alert, *, now: datetime, ended_at: datetime) -> AlertRow:
     """It no longer holds."""
-    return replace(again(row, alert, now=now), status=AlertStatus.RESOLVED, ends_at=ended_at, flips=(*row.flips, now)[-FLIPS_KEPT:])
+    return replace(
+        again(row, alert, now=now),
+        status=AlertStatus.RESOLVED,
+        starts_at=max(row.starts_at, alert.starts_at),
+        ends_at=ended_at,
+        flips=(*row.flips, now)[-FLIPS_KEPT:],
+    )
 
 
 def fired(row: AlertRow, alert: Alert, *, now: datetime, incident_id: int) -> AlertRow:

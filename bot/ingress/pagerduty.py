@@ -55,7 +55,9 @@ def _alert(event: dict[str, Any], kind: str, identity: str, options: Options) ->
         raise PayloadInvalid("event.data.id is missing; it names the incident")
     status = _STATUS[kind]
     occurred_at = moment_of(event.get("occurred_at"), "event.occurred_at", received_at=options.received_at)
-    starts_at = min(occurred_at, moment_of(data.get("created_at"), "event.data.created_at", received_at=occurred_at))
+    created_at = moment_of(data.get("created_at"), "event.data.created_at", received_at=occurred_at)
+    # A reopened incident keeps its creation time, but the trouble began anew: with the old time it would look like a late delivery.
+    starts_at = occurred_at if kind == "incident.reopened" else min(occurred_at, created_at)
     return Alert(
         source=options.source,
         fingerprint=incident,
