@@ -22,10 +22,10 @@ demo: $(READY)  ## Start Muster with its local workspace and the simulated AI se
 	@$(BIN)/muster demo
 
 test: $(READY) lint  ## Everything that pip alone can bring
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not debian"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not debian and not slow"
 
 test-all: test debian  ## And what Debian's and npm's parts prove
-	$(BIN)/python -m pytest -q -m debian
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "debian or slow"
 
 .PHONY: debian
 debian:
