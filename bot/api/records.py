@@ -1,6 +1,5 @@
 """What stands on record: the timeline with its exports and its proof, the post-mortem, the alerts."""
 
-from bot.api import exports
 from bot.api.endpoint import Call, Document, Endpoint
 from bot.api.models import (
     AlertQuery,
@@ -18,6 +17,7 @@ from bot.api.models import (
 )
 from bot.flows.review import draft_of
 from bot.ports import Press, PressKind
+from runbooks import exports
 from runbooks.document import markdown
 from runbooks.errors import NotFound
 from runbooks.incident import Incident

@@ -125,6 +125,7 @@ def _start(data: Path, port: int, parts: list[Part]) -> None:
                 "7",
             ),
             *("--alerts-url", f"http://127.0.0.1:{muster_port}/alerts/alertmanager", "--alerts-token-file", str(data / "alerts.token")),
+            *("--changes-url", f"http://127.0.0.1:{muster_port}/changes/simulation"),
         ],
         f"http://127.0.0.1:{simulation_port}",
     )

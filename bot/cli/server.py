@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from bot import api, serving
+from bot import api, pages, serving
 from bot.settings import Settings
 
 SAMPLE = Path(__file__).parent.parent.parent / "muster.example.yaml"
@@ -18,4 +18,4 @@ def serve() -> None:
         sys.stderr.write("There is no muster.yaml here, and MUSTER_CONFIG names none. Start from this sample, then run `muster check`:\n\n")
         sys.stderr.write(SAMPLE.read_text() if SAMPLE.is_file() else "See docs/configuration.md.\n")
         raise typer.Exit(2)
-    serving.serve(settings, more=[api.routes])
+    serving.serve(settings, more=[api.routes, pages.routes])

@@ -1,0 +1,45 @@
+"""What is better seen in a browser: incidents with their timelines, post-mortems, drills, readiness, runbooks. Only reading; no script."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from starlette.routing import BaseRoute, Route
+
+from bot.access import Access
+from bot.app import Muster
+from bot.pages import incidents, preparation, reviews
+from bot.pages.door import Door, Page
+
+PAGES: tuple[tuple[str, Page], ...] = (
+    ("/incidents", incidents.listed),
+    ("/incidents/{incident:int}", incidents.shown),
+    ("/incidents/{incident:int}/timeline.{form:str}", incidents.exported),
+    ("/postmortems", reviews.listed),
+    ("/postmortems/{incident:int}", reviews.shown),
+    ("/postmortems/{incident:int}.md", reviews.exported),
+    ("/drills", preparation.drills_listed),
+    ("/drills/{drill:int}", preparation.drill_shown),
+    ("/readiness", preparation.readiness_shown),
+    ("/runbooks", preparation.runbooks_listed),
+    ("/runbooks/{runbook}", preparation.runbook_shown),
+)
+"""Every page by its path."""
+
+STYLE = Path(__file__).parent / "static" / "muster.css"
+
+
+def routes(muster: Muster) -> Sequence[BaseRoute]:
+    """The pages' routes over a running Muster."""
+    access = Access(
+        configuration=muster.configuration,
+        tokens=muster.configuration.tokens(muster.secrets),
+        bound_to=muster.settings.http_host,
+        public_url=muster.settings.public_url,
+    )
+    door = Door(muster, access, style=STYLE.read_bytes())
+    return [
+        Route("/", door.front),
+        Route("/pages/muster.css", door.style),
+        Route("/sign-in", door.sign_in, methods=["GET", "POST"]),
+        *(Route(path, door.shows(page)) for path, page in PAGES),
+    ]
