@@ -1,5 +1,6 @@
 """Fixtures for every test. `database` comes twice: SQLite and PostgreSQL keep the same promises."""
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -11,9 +12,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from storage import killpoints, migrations
 from storage.database import Database
+
+# Machines differ in speed, so no example has a deadline; CI runs the same examples each time, everybody else new ones.
+settings.register_profile("muster", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI")))
+settings.load_profile("muster")
 
 _numbers = count(1)
 
