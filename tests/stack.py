@@ -147,7 +147,7 @@ class Stack:
         left = seconds
         while left > 0:
             part = min(step, left)
-            self.http.post(f"{self.simulation}/clock/advance", json={"seconds": part}).raise_for_status()
+            self.http.post(f"{self.simulation}/clock/advance", json={"seconds": part, "worlds": True}).raise_for_status()
             clock.advance(part)
             left -= part
             self._catch_up(clock)
@@ -243,8 +243,9 @@ class Stack:
 
 
 def find_button(blocks: list[dict[str, Any]], label: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The first button whose text begins with `label`, with its block."""
+    """The first button whose text begins with `label`, or whose spoken label contains it, with its block."""
     seen = []
+    spoken = None
     for block in blocks:
         elements = [*block.get("elements", []), *([block["accessory"]] if "accessory" in block else [])]
         for element in elements:
@@ -252,6 +253,10 @@ def find_button(blocks: list[dict[str, Any]], label: str) -> tuple[dict[str, Any
                 seen.append(element["text"]["text"])
                 if element["text"]["text"].startswith(label):
                     return block, element
+                if spoken is None and label in element.get("accessibility_label", ""):
+                    spoken = block, element
+    if spoken:
+        return spoken
     raise AssertionError(f"no button {label!r}; there are {seen}")
 
 

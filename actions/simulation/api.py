@@ -161,6 +161,8 @@ class Api:
         wanted = await read(request, Advance)
         hosted = self._hosted(request)
         hosted.skip(wanted.seconds)
+        for name in self._harbour.names() if wanted.worlds and hosted is self._harbour.main else ():
+            self._harbour.world(name).skip(wanted.seconds)
         return JSONResponse({"now": hosted.world.now.isoformat(), "speed": hosted.speed})
 
     async def set_chaos(self, request: Request) -> Response:

@@ -51,9 +51,10 @@ class Mend(Body):
 
 
 class Advance(Body):
-    """Seconds by which the clock is driven forward."""
+    """Seconds by which the clock is driven forward; `worlds` takes the worlds apart along with the main one."""
 
     seconds: float = Field(ge=0, le=_LONGEST_SKIP)
+    worlds: bool = False
 
 
 class NewWorld(Body):

@@ -124,7 +124,7 @@ def advanced(call: Call) -> Advanced:
     """Drive both clocks of the demo: the simulated service's first, so that Muster never looks at a past world."""
     url = call.muster.settings.simulation_url
     try:
-        httpx.post(f"{url}/clock/advance", json={"seconds": call.body.seconds}, timeout=30.0).raise_for_status()
+        httpx.post(f"{url}/clock/advance", json={"seconds": call.body.seconds, "worlds": True}, timeout=30.0).raise_for_status()
     except httpx.HTTPError as error:
         raise Failed(503, "simulation_unreachable", f"The simulated service at {url} does not answer: {error}.") from error
     call.muster.clock.advance(call.body.seconds)

@@ -329,3 +329,14 @@ def test_everything_answered_is_valid_json(client):
     state = json.loads(client.get("/state").text, parse_constant=refuse)
     assert {chart["id"] for chart in state["charts"]} >= {"p99", "errors", "quality", "cost", "replicas"}
     assert all(line["points"] for chart in state["charts"] for line in chart["lines"])
+
+
+def test_the_worlds_apart_are_driven_along_when_asked(client):
+    """Driving the main clock with `worlds` moves every world apart by as much; without it they stay where they are."""
+    client.post("/worlds", json={"id": "drill-9", "seed": 9}).raise_for_status()
+    before = client.get("/worlds/drill-9").json()["now"]
+    client.post("/clock/advance", json={"seconds": 10}).raise_for_status()
+    assert client.get("/worlds/drill-9").json()["now"] == before
+    client.post("/clock/advance", json={"seconds": 10, "worlds": True}).raise_for_status()
+    moved = datetime.fromisoformat(client.get("/worlds/drill-9").json()["now"]) - datetime.fromisoformat(before)
+    assert moved.total_seconds() == 10
