@@ -21,6 +21,9 @@ log = structlog.get_logger(__name__)
 
 START_WITHIN = 10.0
 CALL_TIMEOUT = 5.0
+CREATED = 201
+FELT_AFTER = 120.0
+"""Seconds for which a drill's fault has been at work when its alert comes."""
 
 
 class Worlds:
@@ -91,7 +94,7 @@ class Worlds:
         log.info("simulation.started", url=url)
         return url
 
-    def _call(self, method: str, path: str, body: Mapping[str, Json] | None) -> None:
+    def _call(self, method: str, path: str, body: Mapping[str, Json] | None) -> int:
         try:
             answer = httpx.request(method, f"{self.url()}{path}", json=body, timeout=CALL_TIMEOUT)
         except httpx.HTTPError as error:
@@ -100,6 +103,7 @@ class Worlds:
             raise DeliveryError(f"The simulated world answered {answer.status_code}.", certain=True)
         if answer.is_client_error and not (method == "DELETE" and answer.status_code == 404):
             raise DeliveryError(f"The simulated world refused: {answer.text[:300]}", certain=True, permanent=True)
+        return answer.status_code
 
 
 def _seed(world: str) -> int:

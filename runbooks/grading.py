@@ -20,8 +20,24 @@ def due_in_quarter(runbook_id: str, at: datetime, *, zone: str, hour: int, holid
     """
     start, end = quarter_start(at, zone=zone), quarter_end(at, zone=zone)
     room = (end - start).days - 21
-    offset = int.from_bytes(hashlib.sha256(runbook_id.encode()).digest()[:4], "big") % max(room, 1)
+    offset = _place(runbook_id) % max(room, 1)
     return business_moment(start + timedelta(days=offset, hours=12), zone=zone, hour=hour, holidays=holidays)
+
+
+def due_in_rest(runbook_id: str, now: datetime, *, zone: str, hour: int, holidays: Container[str] = frozenset()) -> datetime:
+    """A business day in what is left of the quarter, for a runbook that came after its own day: spread by its name again.
+
+    Where nothing is left of the quarter, it is an hour before its end: late, and still in its slot.
+    """
+    end = quarter_end(now, zone=zone)
+    left = max((end - now).days - 3, 1)
+    due = business_moment(now + timedelta(days=1 + _place(runbook_id) % left), zone=zone, hour=hour, holidays=holidays)
+    return due if now < due < end else end - timedelta(hours=1)
+
+
+def _place(runbook_id: str) -> int:
+    """A number that is the runbook's own, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(runbook_id.encode()).digest()[:4], "big")
 
 
 def grade(plan: DrillPlan, *, incident: Incident, runs: Sequence[ActionRun], entries: Sequence[Entry]) -> tuple[Finding, ...]:

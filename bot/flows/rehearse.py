@@ -9,10 +9,10 @@ from bot.flows.context import Context
 from bot.flows.records import entry, save, say
 from bot.settlement import Settled, Settlement
 from runbooks.alert import Alert, AlertStatus
-from runbooks.calendar import business_moment, quarter_end, quarter_of
+from runbooks.calendar import business_moment, quarter_of
 from runbooks.drill import Drill, DrillState, Finding
 from runbooks.errors import NotFound, TransitionRefused
-from runbooks.grading import due_in_quarter, grade
+from runbooks.grading import due_in_quarter, due_in_rest, grade
 from runbooks.incident import Incident
 from runbooks.people import MUSTER, Actor
 from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, RunState
@@ -49,13 +49,14 @@ def plan_quarter(ctx: Context, task: Task) -> Settlement:
 
 
 def plan(tx: Tx, ctx: Context, runbook: Runbook, *, at: datetime, now: datetime) -> Drill:
-    """The drill of this runbook for the quarter of `at`: on the runbook's own day, or tomorrow when that is past."""
+    """The drill of this runbook for the quarter of `at`: on the runbook's own day, or on one of the days left when that is past."""
     zone = ctx.policy.time_zone
     slot = quarter_of(at, zone=zone)
     if known := drills.in_slot(tx, runbook.id, slot):
         return known
     due_at = due_in_quarter(runbook.id, at, zone=zone, hour=ctx.policy.drill_hour, holidays=ctx.policy.holidays)
-    due_at = max(due_at, min(now + timedelta(days=1), quarter_end(at, zone=zone) - timedelta(hours=1)))
+    if due_at <= now:
+        due_at = due_in_rest(runbook.id, now, zone=zone, hour=ctx.policy.drill_hour, holidays=ctx.policy.holidays)
     team = ctx.directory.team(runbook.header.owner)
     lead = team.lead if team else None
     return drills.add(tx, Drill(id=0, runbook=runbook.id, slot=slot, state=DrillState.PLANNED, lead=lead, due_at=due_at), next_at=due_at)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from runbooks.calendar import is_business_day, quarter_end, quarter_of
 from runbooks.drill import Finding
-from runbooks.grading import due_in_quarter, grade
+from runbooks.grading import due_in_quarter, due_in_rest, grade
 from runbooks.incident import Incident
 from runbooks.people import MUSTER
 from runbooks.run import ActionRun, RunState, Verdict
@@ -139,3 +139,13 @@ def test_drills_are_spread_over_the_quarter() -> None:
     """A hundred runbooks do not all fall on one day."""
     days = {due_in_quarter(f"runbook-{number}", NOW, zone="UTC", hour=10).date() for number in range(100)}
     assert len(days) > 20
+
+
+@given(
+    st.text(alphabet="abcdefgh-", min_size=1, max_size=20), st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
+)
+def test_a_late_runbook_is_still_drilled_in_its_quarter(name: str, now: datetime) -> None:
+    """A runbook that came after its own day falls due later in the same quarter."""
+    due = due_in_rest(name, now, zone="UTC", hour=10)
+    assert quarter_of(due) == quarter_of(now)
+    assert due > now or quarter_of(now + timedelta(hours=1)) != quarter_of(now)
