@@ -94,15 +94,19 @@ def phases_of(entries: Sequence[Entry]) -> Phases:
     )
 
 
-def draft(*, incident_id: int, title: str, entries: Sequence[Entry]) -> Postmortem:
-    """The draft from the entries alone: each sentence is made from the entries that it cites, and without them it is not there."""
+def draft(*, incident_id: int, title: str, entries: Sequence[Entry], customers: str | None = None) -> Postmortem:
+    """The draft from the entries alone: each sentence is made from the entries that it cites, and without them it is not there.
+
+    `customers` is the diagnostic that says who is affected; the runbook's first screen names it.
+    """
     return Postmortem(
         incident_id=incident_id,
         title=title,
         phases=phases_of(entries),
         sections=(
-            _impact(entries),
+            _impact(entries, customers),
             _times(entries),
+            _measured(entries, customers),
             _tried(entries),
             _worked(entries),
             _contributing(entries),
@@ -112,6 +116,23 @@ def draft(*, incident_id: int, title: str, entries: Sequence[Entry]) -> Postmort
             _follow_ups(entries),
         ),
     )
+
+
+def _owner(entries: Sequence[Entry]) -> str:
+    """Whom to ask what the record cannot say: who owns the post-mortem, else who commanded, else who responded, by id."""
+    for kind, name in ((EntryKind.REVIEW_OPENED, "owner"), (EntryKind.ROLE_TAKEN, "person")):
+        if found := [str(entry.payload[name]) for entry in _of(entries, kind) if entry.payload.get(name)]:
+            return found[-1]
+    return _responders(entries) or "the owning team"
+
+
+def _witnesses(entries: Sequence[Entry]) -> str:
+    return _responders(entries) or _owner(entries)
+
+
+def _responders(entries: Sequence[Entry]) -> str:
+    """Everybody who did something, by id, in the order in which they came; empty where nobody did."""
+    return ", ".join(dict.fromkeys(entry.actor.id for entry in entries if entry.actor.is_human))
 
 
 def _first_by_kind(entries: Sequence[Entry]) -> dict[EntryKind, Entry]:
@@ -139,11 +160,28 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
-def _impact(entries: Sequence[Entry]) -> Section:
-    measured = [_said(entry) for entry in _of(entries, EntryKind.DIAGNOSTIC_MEASURED) if entry.payload.get("error") is None]
+def _answers(entries: Sequence[Entry]) -> list[Entry]:
+    return [entry for entry in _of(entries, EntryKind.DIAGNOSTIC_MEASURED) if entry.payload.get("error") is None]
+
+
+def _impact(entries: Sequence[Entry], customers: str | None) -> Section:
+    affected = [_said(entry) for entry in _answers(entries) if customers and entry.payload.get("diagnostic") == customers]
     severities = [_said(entry) for entry in _of(entries, EntryKind.SEVERITY_SET)]
-    gaps = () if measured else ("Who was affected, and how badly? Nothing was measured; ask the service's owner.",)
-    return Section(title="Impact", sentences=(*measured, *severities), gaps=gaps)
+    ask = _owner(entries)
+    gaps = [] if affected else [f"Who was affected, and how many? Nobody measured it. Ask {ask}."]
+    gaps.append(f"What did it mean for them, in their words and in money? Ask {ask}.")
+    return Section(title="Impact", sentences=(*affected, *severities), gaps=tuple(gaps))
+
+
+def _measured(entries: Sequence[Entry], customers: str | None) -> Section:
+    """What was measured when it began, and what could not be."""
+    found = [_said(entry) for entry in _answers(entries) if not customers or entry.payload.get("diagnostic") != customers]
+    missing = [
+        Sentence(text=f"Not measured: {_sentence(entry.summary)}", cites=(entry.seq,))
+        for entry in _of(entries, EntryKind.DIAGNOSTIC_MEASURED)
+        if entry.payload.get("error") is not None
+    ]
+    return Section(title="What was measured", sentences=(*found, *missing))
 
 
 _TIMES: tuple[tuple[EntryKind, str], ...] = (
@@ -160,15 +198,19 @@ def _times(entries: Sequence[Entry]) -> Section:
     if began is None:
         return Section(title="Times", gaps=("When did it begin? No alert and no declaration is recorded.",))
     sentences, gaps = [Sentence(text=f"Began {_clock(began)}: {_sentence(began.summary)}", cites=(began.seq,))], []
-    for kind, word in (*_TIMES, (None, "verified")):
-        entry = first.get(kind) if kind else _verified(entries)
+    reached = [(first.get(kind) if kind else _verified(entries), word) for kind, word in (*_TIMES, (None, "proven to be over"))]
+    for entry, word in sorted(reached, key=lambda one: (one[0] is None, one[0].occurred_at if one[0] else None, one[1])):
         if entry is None:
-            gaps.append(f"When was it {word}? No entry says so; ask the commander.")
+            gaps.append(f"When was it {word}? No entry says so. Ask {_owner(entries)}.")
         elif entry.seq != began.seq:
             took = in_words(max((entry.occurred_at - began.occurred_at).total_seconds(), 0.0))
             by = f" by {entry.actor.id}" if entry.actor.is_human else ""
-            sentences.append(Sentence(text=f"{word.capitalize()} {_clock(entry)}{by}, after {took}.", cites=(began.seq, entry.seq)))
+            sentences.append(Sentence(text=f"{_upper(word)} {_clock(entry)}{by}, after {took}.", cites=(began.seq, entry.seq)))
     return Section(title="Times", sentences=tuple(sentences), gaps=tuple(gaps))
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _clock(entry: Entry) -> str:
@@ -192,8 +234,15 @@ _TRIED = (
 
 
 def _tried(entries: Sequence[Entry]) -> Section:
-    tried = tuple(_said(entry) for entry in _of(entries, *_TRIED))
-    gaps = () if tried else ("What was done? No action ran through Muster; ask the commander.",)
+    """What was set about, and how it ended. A request that was carried out is told by that, and what was proven under "What worked"."""
+    carried_out = {entry.payload.get("run") for entry in _of(entries, EntryKind.RUN_EXECUTED)}
+    tried = tuple(
+        _said(entry)
+        for entry in _of(entries, *_TRIED)
+        if not (entry.kind is EntryKind.RUN_REQUESTED and entry.payload.get("run") in carried_out)
+        and entry.payload.get("verdict") != "verified"
+    )
+    gaps = () if tried else (f"What was done? No action ran through Muster. Ask {_witnesses(entries)}.",)
     return Section(title="What was tried", sentences=tried, gaps=gaps)
 
 
@@ -215,7 +264,7 @@ def _contributing(entries: Sequence[Entry]) -> Section:
         Sentence(text=f"Changed shortly before: {_sentence(entry.summary)}", cites=(entry.seq,))
         for entry in _of(entries, EntryKind.CHANGE_SEEN)
     )
-    gap = "Why did it happen? Muster knows what changed, not why it broke; ask the owner."
+    gap = f"Why did it happen, and why was it not noticed before? Muster knows what changed, not why it broke. Ask {_owner(entries)}."
     return Section(title="Contributing factors", sentences=suspects, gaps=(gap,))
 
 
@@ -231,7 +280,7 @@ def _well(entries: Sequence[Entry]) -> Section:
         sentences.append(Sentence(text=f"Somebody took it {in_words(waited)} after it was opened.", cites=(opened.seq, taken.seq)))
     if entry := _verified(entries):
         sentences.append(Sentence(text="The recovery was measured and not assumed.", cites=(entry.seq,)))
-    return Section(title="What went well", sentences=tuple(sentences), gaps=("What else went well? Ask the responders.",))
+    return Section(title="What went well", sentences=tuple(sentences), gaps=(f"What else went well? Ask {_witnesses(entries)}.",))
 
 
 def _lucky(entries: Sequence[Entry]) -> Section:
@@ -239,7 +288,7 @@ def _lucky(entries: Sequence[Entry]) -> Section:
         Sentence(text=f"It did not end worse: {_sentence(entry.summary)}", cites=(entry.seq,))
         for entry in _of(entries, EntryKind.RUN_UNKNOWN, EntryKind.PAGE_FAILED, EntryKind.ESCALATED)
     )
-    return Section(title="Where we were lucky", sentences=sentences, gaps=("Where else were we lucky? Ask the responders.",))
+    return Section(title="Where we were lucky", sentences=sentences, gaps=(f"Where were we lucky? Ask {_witnesses(entries)}.",))
 
 
 def _standing(entries: Sequence[Entry]) -> Section:
@@ -261,5 +310,5 @@ def _follow_ups(entries: Sequence[Entry]) -> Section:
             for entry in _of(entries, kind)
             if entry.payload.get("verdict") != "verified"
         ]
-    gaps = () if sentences else ("What should be done so that it does not happen again? Ask the owner.",)
+    gaps = () if sentences else (f"What should be done so that it does not happen again, by whom, until when? Ask {_owner(entries)}.",)
     return Section(title="Follow-ups", sentences=tuple(sentences), gaps=gaps)

@@ -11,7 +11,7 @@ from runbooks.postmortem import Postmortem, Review, ReviewState, draft
 from runbooks.screens import ReviewNotice
 from runbooks.timeline import EntryKind
 from runbooks.value import Json
-from storage import incidents, ledger, reviews, runs, tasks, timeline
+from storage import incidents, ledger, reviews, runbook_versions, runs, tasks, timeline
 from storage.database import Tx
 
 REMIND_BEFORE = timedelta(days=1)
@@ -108,4 +108,5 @@ def review_notice(tx: Tx, ctx: Context, args: dict[str, Json]) -> ReviewNotice |
 def draft_of(tx: Tx, incident_id: int) -> tuple[Incident, Postmortem]:
     """The draft of one incident's post-mortem, made anew from its entries."""
     incident = incidents.get(tx, incident_id)
-    return incident, draft(incident_id=incident.id, title=incident.title, entries=timeline.of(tx, incident_id))
+    customers = runbook_versions.get(tx, incident.match.runbook).header.first_screen.customers
+    return incident, draft(incident_id=incident.id, title=incident.title, entries=timeline.of(tx, incident_id), customers=customers)

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from bot.access import Access
 from bot.app import Muster
 from bot.pages import incidents, preparation, reviews
-from bot.pages.door import Door, Page
+from bot.pages.door import Answer, Door, Page
 
 PAGES: tuple[tuple[str, Page], ...] = (
     ("/incidents", incidents.listed),
@@ -25,7 +27,7 @@ PAGES: tuple[tuple[str, Page], ...] = (
 )
 """Every page by its path."""
 
-STYLE = Path(__file__).parent / "static" / "muster.css"
+STATIC = Path(__file__).parent / "static"
 
 
 def routes(muster: Muster) -> Sequence[BaseRoute]:
@@ -36,10 +38,21 @@ def routes(muster: Muster) -> Sequence[BaseRoute]:
         bound_to=muster.settings.http_host,
         public_url=muster.settings.public_url,
     )
-    door = Door(muster, access, style=STYLE.read_bytes())
+    door = Door(muster, access)
     return [
         Route("/", door.front),
-        Route("/pages/muster.css", door.style),
+        Route("/pages/muster.css", _file(STATIC / "muster.css", "text/css")),
+        Route("/pages/icon.svg", _file(STATIC / "icon.svg", "image/svg+xml")),
         Route("/sign-in", door.sign_in, methods=["GET", "POST"]),
         *(Route(path, door.shows(page)) for path, page in PAGES),
     ]
+
+
+def _file(path: Path, media: str) -> Answer:
+    """A file that says nothing about anybody, so anybody may have it."""
+    body = path.read_bytes()
+
+    async def answer(_request: Request) -> Response:
+        return Response(body, media_type=media, headers={"Cache-Control": "max-age=300", "X-Content-Type-Options": "nosniff"})
+
+    return answer

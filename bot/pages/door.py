@@ -68,8 +68,8 @@ Answer = Callable[[Request], Awaitable[Response]]
 class Door:
     """Answers requests for pages. Reading needs a token, except from this machine where only this machine can ask."""
 
-    def __init__(self, muster: Muster, access: Access, *, style: bytes) -> None:
-        self._muster, self._access, self._style = muster, access, style
+    def __init__(self, muster: Muster, access: Access) -> None:
+        self._muster, self._access = muster, access
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="pages")
         self._templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
         self._templates.filters |= {"moment": moment, "clock": clock, "words": in_words, "day": day}
@@ -77,10 +77,6 @@ class Door:
     async def front(self, _request: Request) -> Response:
         """The first page."""
         return RedirectResponse("/incidents", status_code=307)
-
-    async def style(self, _request: Request) -> Response:
-        """The one style sheet; it says nothing about anybody."""
-        return Response(self._style, media_type="text/css", headers={"Cache-Control": "max-age=300", "X-Content-Type-Options": "nosniff"})
 
     def shows(self, page: Page) -> Answer:
         """The answer to requests for one page."""

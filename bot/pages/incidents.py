@@ -103,6 +103,7 @@ def _series(tx: Tx, incident: Incident, runbook: Runbook, all_runs: list[ActionR
         action = runbook.action(run.step)
         if action and action.verify.diagnostic == watched:
             samples += [(sample.at, sample.value) for sample in run.samples]
+            samples += [(run.started_at, run.value_before)] if run.started_at else []
     limit = limits.get(watched) or diagnostic.limit
     return Series(title=diagnostic.title, unit=diagnostic.unit or "", samples=tuple(sorted(samples, key=lambda one: one[0])), limit=limit)
 

@@ -43,12 +43,12 @@ def drills_listed(asked: Asked) -> Shown:
 
 
 def _quarters(now: datetime, zone: str) -> list[str]:
-    """This quarter and those before it, oldest first."""
+    """This quarter and those before it, latest first."""
     found, at = [], now
     for _ in range(QUARTERS):
         found.append(quarter_of(at, zone=zone))
         at = quarter_start(at, zone=zone) - timedelta(days=1)
-    return found[::-1]
+    return found
 
 
 def drill_shown(asked: Asked) -> Shown:
