@@ -145,12 +145,12 @@ class _Folding:
 
     def run(self) -> list[Incident]:
         self._look_up_groups()
-        changed: dict[tuple[str, str], AlertRow] = {}
+        changed: dict[tuple[str, str, int | None], AlertRow] = {}
         for alert in self.batch:
             key = (alert.source, alert.fingerprint)
             row = self.rows.get(key)
             fresh = self._resolve(alert, row) if alert.status is AlertStatus.RESOLVED else self._fire(alert, row)
-            self.rows[key] = changed[key] = fresh
+            self.rows[key] = changed[*key, fresh.incident_id] = fresh
         alert_rows.save(self.tx, list(changed.values()))
         return [self._write(item) for item in self.touched.values()]
 

@@ -55,7 +55,8 @@ def resolved(row: AlertRow, alert: Alert, *, now: datetime, ended_at: datetime) 
 def fired(row: AlertRow, alert: Alert, *, now: datetime, incident_id: int) -> AlertRow:
     """It holds again. In another incident it is another row, with its own count."""
     if row.incident_id != incident_id:
-        return first(alert, now=now, incident_id=incident_id)
+        fresh = first(alert, now=now, incident_id=incident_id)
+        return replace(fresh, starts_at=max(row.starts_at, alert.starts_at)) if row.status is AlertStatus.FIRING else fresh
     return replace(
         again(row, alert, now=now),
         status=AlertStatus.FIRING,

@@ -142,7 +142,7 @@ def test_drills_are_spread_over_the_quarter() -> None:
 
 
 @given(
-    st.text(alphabet="abcdefgh-", min_size=1, max_size=20), st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
+    st.text(alphabet="abcdefgh-", min_size=1, max_size=20), st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - the strategy adds the zone
 )
 def test_a_late_runbook_is_still_drilled_in_its_quarter(name: str, now: datetime) -> None:
     """A runbook that came after its own day falls due later in the same quarter."""

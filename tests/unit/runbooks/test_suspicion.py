@@ -53,7 +53,7 @@ def test_the_reason_says_why() -> None:
     (one,) = rank([change(10, service="answers")], began_at=BEGAN, service="answers", incident_class=IncidentClass.AVAILABILITY)
     assert one.reason == "10 min before, same service, a usual cause"
     (late,) = rank([change(-3, kind=ChangeKind.PROMPT)], began_at=BEGAN, service="answers", incident_class=IncidentClass.DATA)
-    assert late.reason == "3m after"
+    assert late.reason == "3 min after"
 
 
 def test_a_change_of_no_service_is_not_the_same_service() -> None:
