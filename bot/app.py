@@ -144,10 +144,8 @@ class Muster:
         declare(tx, "drills", QUARTERLY.model_copy(update={"zone": self.context.policy.time_zone}), now=now)
         rehearse.plan_now(tx, self.context, now=now)
         if self.settings.simulation_url and self.settings.slack_api_url:
-            faults = {fault.title: fault.description for fault in FAULTS.values()}
             said: dict[str, Any] = {
                 "simulation": self.settings.simulation_url,
-                "faults": faults,
                 "channel": self.context.policy.default_channel,
             }
             tasks.enqueue(tx, say(key="welcome", screen="welcome", lane="welcome", **said))

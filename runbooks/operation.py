@@ -96,6 +96,10 @@ class Proposal(Value):
         shared = before and unit.isalpha() and self.after_text.endswith(f" {unit}")
         return f"{before if shared else self.before_text} → {self.after_text}"
 
+    def reversed(self) -> "Proposal":
+        """The way back, for its words."""
+        return self.model_copy(update={"before_text": self.after_text, "after_text": self.before_text})
+
 
 class Check(Value):
     """A pre-check with its result in words (rule S5). `holds` None means: no data."""

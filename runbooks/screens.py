@@ -34,10 +34,22 @@ class ActionButton(Value):
 
 
 class Shown(Value):
-    """A measurement on the card, with the limit that it is held against."""
+    """A measurement on the card, with the limit that it is held against and the stage of the service that it speaks of."""
 
     measurement: Measurement
     limit: Threshold | None = None
+    stage: str | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an answer at all; no data is never zero and never good."""
+        return self.measurement.error is None and (self.measurement.value is not None or bool(self.measurement.text.strip()))
+
+    @property
+    def over(self) -> bool:
+        """Whether it was measured and is outside its limit."""
+        value = self.measurement.value if self.known else None
+        return value is not None and self.limit is not None and not self.limit.holds(value)
 
 
 class Freshness(Value):
@@ -58,11 +70,12 @@ class Freshness(Value):
 
 
 class RunLine(Value):
-    """A run with the mitigation that it left, if any, and the people's names for its ids."""
+    """A run with the mitigation that it left, if any, the people's names for its ids, and what is `measured` to verify it."""
 
     run: ActionRun
     mitigation: Mitigation | None = None
     by: Person | None = None
+    measured: str = ""
     holds: Threshold | None = None
     hold_for: float = 0.0
     held_for: float = 0.0
@@ -323,7 +336,6 @@ class Welcome(Value):
 
     simulation_url: str
     steps: tuple[str, ...]
-    faults: dict[str, str]
 
 
 Dialog = (

@@ -175,6 +175,7 @@ def line(state: RunState = RunState.VERIFYING, **update: object) -> RunLine:
         run=run(state, **update),
         mitigation=mitigation() if state is RunState.VERIFIED else None,
         by=ANA,
+        measured="p99 latency",
         holds=Threshold.model_validate("< 0.5"),
         hold_for=120.0,
         held_for=60.0,
@@ -209,12 +210,20 @@ WITHHELD = SAFE[0].model_copy(update={"withheld": "CPU is 41 %; it must be over 
 GATED = (ActionButton(step="previous-release", title="Roll back to the previous release unit", tier=Tier.R2, approvals=1),)
 
 
-def shown(title: str, value: float | None, unit: str | None, limit: str | None = None, **update: object) -> Shown:
+def shown(title: str, value: float | None, unit: str | None, limit: str | None = None, stage: str | None = None, **update: object) -> Shown:
     """One measurement."""
     measured = Measurement.model_validate(
         {"diagnostic": title.lower(), "title": title, "text": "", "value": value, "unit": unit, "measured_at": NOW, **update}
     )
-    return Shown(measurement=measured, limit=Threshold.model_validate(limit) if limit else None)
+    return Shown(measurement=measured, limit=Threshold.model_validate(limit) if limit else None, stage=stage)
+
+
+STAGES = (
+    shown("p99", 1.9, "s", "< 0.5", stage="model"),
+    shown("CPU", 0.96, "ratio", "< 0.85", stage="model"),
+    shown("errors", 6.8e-9, "ratio", "< 0.02"),
+    shown("provider p99", 0.9, "s", "< 1.4", stage="provider"),
+)
 
 
 def card(of: Incident | None = None, **update: object) -> IncidentCard:
@@ -379,8 +388,7 @@ def messages() -> Iterator[Message]:
     yield Page(incident=DRILL.model_copy(update={"acknowledged_at": NOW}), person=NOBODY, reason="You are on call")
     yield Welcome(
         simulation_url="http://127.0.0.1:8090/",
-        steps=("Open the simulated service", "Press Break it"),
-        faults={"latency": "http://127.0.0.1:8090/#latency", "cost": "a retry storm"},
+        steps=("Break the simulated service.", "Acknowledge the card."),
     )
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from actions.wording import limit, number
 from bot.flows.context import Context
 from runbooks.approval import needed
 from runbooks.change import Suspect
@@ -93,7 +94,8 @@ def _withheld(incident: Incident, action: Action, measured: dict[str, Measuremen
     for diagnostic, threshold in action.guards.requires.items():
         reading = measured.get(diagnostic)
         if reading and reading.value is not None and not threshold.holds(reading.value):
-            return f"{reading.title} is {reading.text}; it needs {threshold}"
+            found = number(reading.value, reading.unit, beside=threshold.limit)
+            return f"{reading.title} is {found}; it must be {limit(threshold, reading.unit)}"
     return None
 
 
@@ -123,7 +125,7 @@ def _diagnosis(runbook: Runbook, measured: dict[str, Measurement]) -> tuple[Show
     """Measured diagnostics in the runbook's order, without the customers', which stand above."""
     limits = {action.verify.diagnostic: action.verify.holds for action in runbook.header.actions}
     return tuple(
-        Shown(measurement=measured[item.id], limit=item.limit or limits.get(item.id))
+        Shown(measurement=measured[item.id], limit=item.limit or limits.get(item.id), stage=item.stage)
         for item in runbook.header.diagnostics
         if item.id in measured and item.id != runbook.header.first_screen.customers
     )
@@ -144,6 +146,7 @@ def _shown(all_runs: list[ActionRun]) -> list[ActionRun]:
 def run_line(ctx: Context, runbook: Runbook, run: ActionRun, standing: list[Mitigation]) -> RunLine:
     """A run as the card and the thread show it."""
     action = runbook.action(run.step)
+    watched = runbook.diagnostic(action.verify.diagnostic) if action else None
     held = 0.0
     if action and run.state is RunState.VERIFYING:
         good = []
@@ -156,6 +159,7 @@ def run_line(ctx: Context, runbook: Runbook, run: ActionRun, standing: list[Miti
         run=run,
         mitigation=next((item for item in standing if item.run_id == run.id), None),
         by=_person(ctx, run.requested_by),
+        measured=watched.title if watched else "",
         holds=action.verify.holds if action else None,
         hold_for=action.verify.for_ if action else 0.0,
         held_for=held,

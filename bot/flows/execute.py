@@ -9,15 +9,14 @@ from datetime import datetime, timedelta
 import structlog
 
 from actions.verification import judge, window
+from actions.wording import number
 from bot.flows import act, register, undo
 from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.records import entry, redraw_run, save, say
 from bot.flows.respond import measure
 from bot.flows.rights import lock_name
-from bot.flows.wording import number
 from bot.settlement import Settled, Settlement
-from runbooks.duration import in_words
 from runbooks.incident import Incident
 from runbooks.operation import Measurement, Outcome, OutcomeStatus
 from runbooks.people import MUSTER, Actor
@@ -264,8 +263,9 @@ def _judge(tx: Tx, ctx: Context, run_id: int, measured: Measurement) -> None:
 
 def _words(run: ActionRun, action: Action, runbook: Runbook, reason: str) -> str:
     title = _diagnostic(runbook, run).title
-    values = " → ".join(number(value, run.unit) for value in (run.value_before, _last(run)) if value is not None)
-    return f"{title} {values or 'has no data'}; it must be {action.verify.holds} for {in_words(action.verify.for_)}. {reason}"
+    found = (value for value in (run.value_before, _last(run)) if value is not None)
+    values = " → ".join(number(value, run.unit, beside=action.verify.holds.limit) for value in found)
+    return f"{title} {values or 'has no data'}. {reason}"
 
 
 def _last(run: ActionRun) -> float | None:

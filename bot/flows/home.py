@@ -40,7 +40,7 @@ def screen(tx: Tx, ctx: Context, person: Person | None) -> HomeScreen:
         follow_ups=tuple(follow_ups.open_ones(tx)[:SHOWN]),
         next_drill=min(drills.in_states(tx, [DrillState.PLANNED, DrillState.ASKED]), key=lambda drill: drill.due_at, default=None),
         on_call={team.id: ", ".join(p.name for p in ctx.on_call.on_call(team.id, now)) or "nobody" for team in ctx.directory.teams},
-        links={"drills": ctx.page_url("/drills"), "incidents": ctx.page_url("/incidents")},
+        links={"Drills": ctx.page_url("/drills"), "Incidents": ctx.page_url("/incidents")},
         drawn_at=now,
     )
 
@@ -66,7 +66,7 @@ def _approvals(ctx: Context, waiting: list[ActionRun], open_ones: dict[int, Inci
 
 def _waiting(waiting: list[ActionRun], open_ones: dict[int, Incident]) -> list[str]:
     return [
-        f"{open_ones[run.incident_id].ref}: did {run.title} work? Muster could not tell."
+        f"{open_ones[run.incident_id].ref}: did {run.title} work? Muster could not tell; say so in its thread."
         for run in waiting
         if run.state is not RunState.AWAITING_APPROVAL and run.incident_id in open_ones
     ]

@@ -4,14 +4,16 @@ from datetime import datetime
 
 from bot.flows import register, undo
 from bot.flows.context import Context
+from bot.flows.drawing import run_line
 from bot.flows.records import entry, save, say
 from bot.flows.respond import upstream_tasks
 from bot.flows.review import open_review
+from bot.flows.wording import proven
 from runbooks.errors import TransitionRefused
 from runbooks.incident import Incident
 from runbooks.people import Actor
-from runbooks.run import IN_FLIGHT, ActionRun, Mitigation, RunState, Verdict
-from runbooks.screens import ResolveDialog
+from runbooks.run import IN_FLIGHT, Mitigation, RunState, Verdict
+from runbooks.screens import ResolveDialog, RunLine
 from runbooks.timeline import EntryKind
 from runbooks.value import Json
 from storage import incidents, mitigations, runs, tasks
@@ -25,18 +27,18 @@ def dialog(tx: Tx, ctx: Context, incident: Incident) -> ResolveDialog:
     all_runs = runs.of_incident(tx, incident.id)
     return ResolveDialog(
         incident=incident,
-        proposed=proposed(all_runs, incident),
+        proposed=proposed([run_line(ctx, ctx.shelf.pinned(tx, run.runbook), run, []) for run in all_runs], incident),
         mitigations=tuple(open_mitigations(tx, incident.id)),
         people=tuple(ctx.directory.people),
         running=tuple(run.title for run in all_runs if run.state in IN_FLIGHT),
     )
 
 
-def proposed(all_runs: list[ActionRun], incident: Incident) -> str:
+def proposed(lines: list[RunLine], incident: Incident) -> str:
     """What fixed it, as far as the record shows."""
-    worked = [run for run in all_runs if run.state is RunState.VERIFIED and run.verdict is Verdict.VERIFIED]
+    worked = [line for line in lines if line.run.state is RunState.VERIFIED and line.run.verdict is Verdict.VERIFIED]
     if worked:
-        return "; ".join(f"{run.title} ({run.verdict_reason.rstrip('.') or 'verified'})" for run in worked)
+        return "; ".join(proven(line) for line in worked)
     return "The alert ended by itself." if incident.alerts_clear_at else ""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bot.flows.context import Context
 from bot.flows.drawing import run_line
 from bot.flows.review import review_notice
-from bot.flows.wording import next_step, run_buttons, run_text
+from bot.flows.wording import next_step, proven, run_buttons, run_text
 from bot.ports import Location
 from bot.settlement import Postponed, Settled, Settlement
 from runbooks.drill import DrillState
@@ -118,11 +118,11 @@ def approval_request(ctx: Context, incident: Incident, run: ActionRun, *, approv
         requested_by=ctx.directory.person(run.requested_by),
         approvers=approvers,
         until_at=run.approve_until_at,
-        decided=_decided(run),
+        decided=_decided(ctx, run),
     )
 
 
-def _decided(run: ActionRun) -> str | None:
+def _decided(ctx: Context, run: ActionRun) -> str | None:
     if run.state is RunState.AWAITING_APPROVAL:
         return None
     last = run.approvals[-1] if run.approvals else None
@@ -132,29 +132,25 @@ def _decided(run: ActionRun) -> str | None:
         case RunState.CANCELLED | RunState.REFUSED:
             return run.reason or "Taken back; nothing was changed."
         case _:
-            return f"Approved by {last.person} at {last.given_at:%H:%M} UTC." if last else "Started."
+            return f"Approved by {_name(ctx, last.person)} at {last.given_at:%H:%M} UTC." if last else "Started."
 
 
 def _resolved(tx: Tx, ctx: Context, args: Args) -> Message:
     incident = incidents.get(tx, int(args["incident"]))
     review = reviews.of_incident(tx, incident.id)
-    carried = [item for item in mitigations.of_incident(tx, incident.id) if item.ended_at is None]
     worked = [run for run in runs.of_incident(tx, incident.id) if run.verdict is Verdict.VERIFIED]
+    standing = mitigations.of_incident(tx, incident.id)
+    carried = [item for item in standing if item.ended_at is None]
+    lines = [run_line(ctx, ctx.shelf.pinned(tx, run.runbook), run, standing) for run in worked]
     return ResolvedMessage(
         incident=incident,
         phases=phases_of(timeline.of(tx, incident.id)),
-        worked=tuple(f"{run.title} ({_values(run)})" for run in worked),
+        worked=tuple(proven(line) for line in lines),
         carried=tuple(f"{item.title}, carried by {_name(ctx, item.owner)}" for item in carried),
         review=review,
         review_owner=ctx.directory.person(review.owner) if review else None,
         draft_url=ctx.page_url(f"/postmortems/{incident.id}"),
     )
-
-
-def _values(run: ActionRun) -> str:
-    if run.value_before is None or run.value_after is None:
-        return "verified"
-    return f"{run.value_before:.3g} → {run.value_after:.3g}{' ' + run.unit if run.unit else ''}"
 
 
 def _name(ctx: Context, person_id: str) -> str:
@@ -212,12 +208,11 @@ def _welcome(_tx: Tx, _ctx: Context, args: Args) -> Message:
     return Welcome(
         simulation_url=str(args["simulation"]),
         steps=(
-            "Open the simulated service and press a fault, for example Traffic surge. In about half a minute its alert arrives here.",
-            "Acknowledge the card and read what Muster has measured.",
-            "Press an action, read the plan, run it, and watch the recovery being proven.",
-            "Resolve it and open the draft of the post-mortem. You can be another person by the menu at the bottom left.",
+            "Break the simulated service: press a fault there, for example Traffic surge. Its alert arrives here within a minute.",
+            "Acknowledge the card. Read what is over its limit.",
+            "Press an action, read the plan, run it. Muster watches until the recovery is proven.",
+            "Resolve it, and open the draft of the post-mortem.",
         ),
-        faults={str(name): str(told) for name, told in args["faults"].items()},
     )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from actions.wording import number
 from bot.flows.context import Context
 from runbooks.duration import in_words
 from runbooks.run import ActionRun, Mitigation, RunState, Verdict
@@ -22,20 +23,20 @@ def run_text(ctx: Context, line: RunLine) -> str:
         case RunState.RUNNING:
             return f"{run.title}: running since {_clock(run)}, asked for by {by}."
         case RunState.VERIFYING:
-            return f"{_done(run)} by {by}. Watching {_progress(line)}."
+            return f"{_done(run)}, by {by}. Watching {_progress(line)}."
         case RunState.VERIFIED:
-            return f"Verified: {_done(run)}; {_measured(run)}."
+            return f"Verified{_verdict_clock(run)}: {_measured(line)}. {_done(run)}, by {by}."
         case RunState.FAILED:
             return f"Did not work: {_done(run) if run.executed_at else run.title}. {run.verdict_reason or run.reason}"
         case RunState.INCONCLUSIVE:
-            return f"Not clear: {_done(run)}. {run.verdict_reason or run.reason}"
+            return f"Not clear whether it worked: {_done(run)}. {run.verdict_reason or run.reason}"
         case RunState.UNDOING:
             return f"Taking back: {run.title}."
         case RunState.UNDONE:
             who = _name(ctx, run.undo_requested_by or "muster")
             return f"Taken back by {who}: {_words(run, back=True)}. {run.undo_reason}".strip()
         case RunState.UNKNOWN:
-            return f"Muster does not know whether {run.title} took effect and is looking. {run.reason}"
+            return f"Muster does not know whether {run.title} took effect, and is looking. {run.reason}"
         case _:
             return f"Not run: {run.title}. {run.reason}"
 
@@ -76,41 +77,52 @@ def run_buttons(line: RunLine) -> tuple[Button, ...]:
 def _ends(ctx: Context, mitigation: Mitigation) -> str:
     if mitigation.ends_at is None:
         return ""
-    then = {"revert": "is taken back then", "ask": f"{_name(ctx, mitigation.owner)} is asked then", "keep": "stays then"}
-    return f"Ends {mitigation.ends_at:%Y-%m-%d %H:%M} UTC and {then[mitigation.then.value]}."
+    then = {"revert": "is taken back by itself", "ask": f"{_name(ctx, mitigation.owner)} is asked whether it stays", "keep": "stays"}
+    return f"Ends {mitigation.ends_at:%Y-%m-%d %H:%M} UTC: then it {then[mitigation.then.value]}."
 
 
 def _progress(line: RunLine) -> str:
     run = line.run
     now = next((sample.value for sample in reversed(run.samples) if sample.value is not None), None)
-    path = " → ".join(number(value, run.unit) for value in (run.value_before, now) if value is not None) or "no data yet"
-    return f"{path}, held for {in_words(line.held_for)} of {in_words(line.hold_for)}"
+    path = _path(line, now) or "no data yet"
+    return f"{_what(line)}{path}, held for {in_words(line.held_for)} of {in_words(line.hold_for)}"
 
 
-def _measured(run: ActionRun) -> str:
+def proven(line: RunLine) -> str:
+    """What worked, with the measured value before and after."""
+    return f"{line.run.title}: {_measured(line)}"
+
+
+def _measured(line: RunLine) -> str:
+    run = line.run
     if run.value_after is None:
         return "confirmed by a person" if run.verdict is Verdict.VERIFIED else "no data"
-    if run.value_before is None:
-        return number(run.value_after, run.unit)
-    return f"{number(run.value_before, run.unit)} → {number(run.value_after, run.unit)}"
+    return f"{_what(line)}{_path(line, run.value_after)}"
 
 
-def number(value: float, unit: str | None) -> str:
-    """A measured value as people read it: ratios as percent, the rest with its unit."""
-    if unit == "ratio":
-        return f"{value * 100:.3g} %"
-    return f"{value:.3g}{' ' + unit if unit else ''}"
+def _what(line: RunLine) -> str:
+    return f"{line.measured} " if line.measured else ""
+
+
+def _path(line: RunLine, now: float | None) -> str:
+    beside = line.holds.limit if line.holds else None
+    values = (value for value in (line.run.value_before, now) if value is not None)
+    return " → ".join(number(value, line.run.unit, beside=beside) for value in values)
 
 
 def _done(run: ActionRun) -> str:
-    return f"{run.title}, {_words(run)}"
+    return f"{run.title}: {_words(run)}"
 
 
 def _words(run: ActionRun, *, back: bool = False) -> str:
     if run.plan is None:
         return run.target
-    before, after = run.plan.proposal.before_text, run.plan.proposal.after_text
-    return f"{run.target} {after} → {before}" if back else f"{run.target} {before} → {after}"
+    proposal = run.plan.proposal
+    return f"{run.target} {(proposal.reversed() if back else proposal).step}"
+
+
+def _verdict_clock(run: ActionRun) -> str:
+    return f" {run.verdict_at:%H:%M} UTC" if run.verdict_at else ""
 
 
 def _clock(run: ActionRun) -> str:

@@ -31,6 +31,7 @@ _SLACK_ID = re.compile(r"[UW][A-Z0-9]{1,30}")
 _ADDRESS = re.compile(r"https?://[^\s<>|\"\\^`{}\x00-\x20]+", re.IGNORECASE)
 _FAR = timedelta(hours=18)  # beyond it a bare clock time may mean another day to the reader
 _UTC = re.compile(r"\b(?:(?P<day>\d{4}-\d\d-\d\d) )?(?P<clock>\d\d:\d\d(?::\d\d)?) UTC\b")
+_NOTHING = 0.005  # per cent; a smaller share is noise of the arithmetic
 _MONEY = re.compile(r"[A-Z]{3}(?:\b.*)?")
 
 
@@ -90,7 +91,8 @@ def _localised(found: re.Match[str], near: datetime | None) -> str:
     day_said, clock_said = found["day"], found["clock"]
     try:
         if day_said:
-            return moment(datetime.fromisoformat(f"{day_said}T{clock_said}+00:00"))
+            at = datetime.fromisoformat(f"{day_said}T{clock_said}+00:00")
+            return when(at, near) if near else moment(at)
         if near is None:
             return found[0]
         that_day = datetime.combine(near.astimezone(UTC).date(), time.fromisoformat(clock_said), UTC)
@@ -162,6 +164,8 @@ def number(value: float, unit: str | None = None, *, beside: float | None = None
         return "no data"
     if unit in {"ratio", "%"}:
         factor = 100 if unit == "ratio" else 1
+        if beside is None and abs(value * factor) < _NOTHING:
+            return "0 %"
         return f"{_rounded(value * factor, beside * factor if beside is not None else None)} %"
     if unit and _MONEY.fullmatch(unit):
         return f"{value:,.2f} {line(unit, 40)}"

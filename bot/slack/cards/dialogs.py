@@ -174,11 +174,11 @@ def _actions(sheet: Sheet, title: str, actions: tuple[ActionButton, ...], screen
         return
     sheet.add(section(f"*{title}*"))
     for action in actions[:15]:
-        why = f"\nnot now: {text.line(action.withheld, 250)}" if action.withheld else ""
+        why = f"\nNot now: {text.line(action.withheld, 250)}" if action.withheld else ""
         plan = f"\n{text.line(action.plan_text, 250)}" if action.plan_text else ""
-        said = f"{text.line(action.title, 120)}\n{plans.gate(action.tier, action.approvals)}{plan}{why}"
+        said = f"{text.line(action.title, 120)}{DOT}{plans.gate(action.tier, action.approvals)}{plan}{why}"
         press = action_button(action, screen.incident, screen.freshness, screen.expires_at, beside=True)
-        sheet.add(section(said, accessory=press), spare=2)
+        sheet.add(section(said, accessory=None if action.withheld else press), spare=2)
 
 
 def _incident_rows(screen: MoreDialog) -> list[ButtonElement | None]:

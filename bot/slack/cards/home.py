@@ -28,7 +28,7 @@ def home_view(screen: HomeScreen) -> Json:
     _mitigations(sheet, screen.mitigations, screen.drawn_at)
     _duties(sheet, screen)
     _next(sheet, screen)
-    sheet.add(context(f"Drawn {text.moment(screen.drawn_at)}."))
+    sheet.add(context(f"As of {text.clock(screen.drawn_at)}."))
     return View(type="home", blocks=list(sheet.blocks(most=HOME_BLOCKS, largest=HOME_SIZE))).to_dict()
 
 

@@ -23,12 +23,13 @@ from bot.slack.cards.run import run_line
 from bot.slack.intents import Press, PressKind
 from runbooks.change import Suspect
 from runbooks.incident import Incident, IncidentStatus
-from runbooks.run import Mitigation
+from runbooks.run import IN_FLIGHT, Mitigation
 from runbooks.screens import ActionButton, Freshness, IncidentCard, Shown
 from runbooks.value import Moment
 
 _LINKS = 6
 _LINES = 6
+_MEASURED = 12
 
 
 def incident_card(card: IncidentCard) -> Drawn:
@@ -40,22 +41,30 @@ def incident_card(card: IncidentCard) -> Drawn:
     if card.incident.is_open:
         sheet.add(context(_direct_plans(card.safe_actions)), spare=1)
         sheet.add_all(_buttons(card))
-        sheet.add(context(_withheld(card.safe_actions)), spare=1)
+        sheet.add(context(_withheld(card)), spare=1)
     sheet.add(context(_lines(*card.degraded, mark="Muster: ")), spare=2)
     sheet.add(context(_state(card)), spare=1)
     sheet.add(section(_runs(card)), spare=2)
     sheet.add(context(_in_force(card)), spare=4)
-    sheet.add(section(_diagnosis(card)), spare=3)
+    if card.incident.is_open:
+        sheet.add(section(_over(card)), spare=3)
+        sheet.add(context(_measured(card)), spare=3)
     sheet.add(context(_suspects(card)), spare=5)
     sheet.add(context(_links(card.links)), spare=6)
-    sheet.add(context(_lines(*card.notes)), spare=4)
+    if card.incident.is_open:
+        sheet.add(context(_lines(*card.notes)), spare=4)
     sheet.add(_trust(card), spare=5)
     return drawn(_summary(card), sheet)
 
 
 def _title(incident: Incident) -> str:
-    over = "" if incident.is_open else "Resolved · "
-    return f"{over}{incident.severity.value} · {incident.ref} · {incident.title}"
+    state = f"{incident.status.value.capitalize()}{DOT}" if _calm(incident) else ""
+    return f"{state}{incident.severity.value} · {incident.ref} · {incident.title}"
+
+
+def _calm(incident: Incident) -> bool:
+    """Whether it is known to be better: what is withheld then needs no reason, and the next step is to resolve."""
+    return incident.status in {IncidentStatus.MITIGATED, IncidentStatus.RESOLVED}
 
 
 def _summary(card: IncidentCard) -> str:
@@ -87,6 +96,8 @@ def _what_broke(card: IncidentCard) -> str:
 def _owner(card: IncidentCard) -> str:
     duty = ", ".join(text.mention(person) for person in card.on_call[:3])
     owner = text.line(card.owner, 80) or "nobody yet"
+    if not card.incident.is_open:
+        return f"*Owner* {owner}"
     return f"*Owner* {owner}, on call {duty}" if duty else f"*Owner* {owner}, nobody known on call"
 
 
@@ -95,11 +106,15 @@ def _affected(card: IncidentCard) -> str:
 
 
 def _buttons(card: IncidentCard) -> list[ActionsBlock]:
-    safe = [action_button(action, card.incident, card.freshness, card.button_expires_at) for action in card.safe_actions[:ROW]]
+    """Safe actions before the incident's own. Once it is mitigated the next step comes first, and what is withheld stands in More."""
+    calm = _calm(card.incident)
+    offered = [action for action in card.safe_actions if not (calm and action.withheld)]
+    safe = [action_button(action, card.incident, card.freshness, card.button_expires_at) for action in offered[:ROW]]
     own = [item for item in _incident_buttons(card) if item is not None]
+    first, second = (own, safe) if calm else (safe, own)
     if len(safe) + len(own) <= ROW:
-        return rows([*safe, *own])
-    return [*rows(safe), *rows(own)]
+        return rows([*first, *second])
+    return [*rows(first), *rows(second)]
 
 
 def action_button(
@@ -133,9 +148,9 @@ def _incident_buttons(card: IncidentCard) -> list[ButtonElement | None]:
 
     mitigated = incident.status is IncidentStatus.MITIGATED
     return [
+        button("Resolve…", press(PressKind.RESOLVE), style="primary") if mitigated else None,
         button("Acknowledge", press(PressKind.ACKNOWLEDGE), style="primary") if incident.acknowledged_at is None else None,
         button("Take command", press(PressKind.TAKE_COMMAND)) if incident.commander is None else None,
-        button("Resolve…", press(PressKind.RESOLVE), style="primary") if mitigated else None,
         abort_button(incident, card.button_expires_at) if incident.is_drill else None,
         button("More…", press(PressKind.MORE), spoken=f"More about {incident.ref}"),
     ]
@@ -155,8 +170,12 @@ def _direct_plans(actions: tuple[ActionButton, ...]) -> str:
     return "\n".join(shown)
 
 
-def _withheld(actions: tuple[ActionButton, ...]) -> str:
-    return "\n".join(f"*{text.line(a.title, 80)}* not now: {text.line(a.withheld, 200)}" for a in actions[:ROW] if a.withheld)
+def _withheld(card: IncidentCard) -> str:
+    """Why an action cannot be pressed, while somebody may still want to; while one is at work or has helped, it is noise."""
+    if _calm(card.incident) or any(line.run.state in IN_FLIGHT for line in card.runs):
+        return ""
+    withheld = ((action, action.withheld) for action in card.safe_actions[:ROW] if action.withheld)
+    return "\n".join(f"*{text.line(action.title, 80)}* not now: {text.told(why, 200, near=card.drawn_at)}" for action, why in withheld)
 
 
 def _lines(*items: str, mark: str = "") -> str:
@@ -194,27 +213,39 @@ def mitigation_line(held: Mitigation, now: Moment) -> str:
     return f"{text.line(held.title, 80)} {end}"
 
 
-def _diagnosis(card: IncidentCard) -> str:
-    shown = [shown_text(item) for item in card.diagnosis[:8]]
-    if not shown:
+def _over(card: IncidentCard) -> str:
+    """What is over its limit, and the stage that it points to: the first thing to read."""
+    if not card.diagnosis:
         return "Diagnosis is running." if card.diagnosing else ""
+    over = [item for item in card.diagnosis[:_MEASURED] if item.over]
+    if not over:
+        return "Everything measured is within its limits."
+    stages = list(dict.fromkeys(f"*{text.line(item.stage, 40)}*" for item in over if item.stage))
+    where = f" Stage: {' and '.join(stages)}." if stages else ""
+    return f"{text.sentence(DOT.join(shown_text(item, bold=True) for item in over))}{where}"
+
+
+def _measured(card: IncidentCard) -> str:
+    """The rest of what was measured, with the time of it all."""
+    rest = [item for item in card.diagnosis[:_MEASURED] if not item.over]
+    shown = [shown_text(item) for item in sorted(rest, key=lambda item: item.known)]
     at = [text.when(card.measured_at, card.drawn_at)] if card.measured_at else []
-    more = ["measuring again"] if card.diagnosing else []
+    more = ["measuring again"] if card.diagnosing and card.diagnosis else []
     return DOT.join([*shown, *at, *more])
 
 
-def shown_text(shown: Shown) -> str:
-    """A measurement with its unit and limit; no data is said."""
+def shown_text(shown: Shown, *, bold: bool = False) -> str:
+    """A measurement with its unit, and with its limit where that is crossed; no data is said."""
     measured = shown.measurement
     title = text.line(measured.title, 60)
-    if measured.error:
-        return f"{title} no data"
-    limit = f" (limit {text.number(shown.limit.limit, measured.unit)})" if shown.limit else ""
+    if not shown.known:
+        return f"{title} *no data*"
+    limit = f" (limit {text.number(shown.limit.limit, measured.unit)})" if shown.limit and shown.over else ""
     if measured.value is not None and (measured.unit or not measured.text):
-        value = text.number(measured.value, measured.unit, beside=shown.limit.limit if shown.limit else None)
+        value = text.number(measured.value, measured.unit, beside=shown.limit.limit if limit and shown.limit else None)
     else:
-        value = text.line(measured.text, 150) or "no data"
-    return f"{title} {value}{limit}"
+        value = text.line(measured.text, 150)
+    return f"*{title} {value}*{limit}" if bold else f"{title} {value}{limit}"
 
 
 def _suspects(card: IncidentCard) -> str:
@@ -233,13 +264,13 @@ def _links(links: dict[str, str]) -> str:
 
 def trust_line(fresh: Freshness) -> str:
     """How far the runbook can be trusted; a warning comes first."""
-    parts = [
-        f"{text.line(fresh.runbook, 80)} v{fresh.version}",
-        f"reviewed {fresh.reviewed_days} d ago{', overdue' if fresh.overdue else ''}",
-    ]
-    if fresh.drilled_days is None:
+    warned = (fresh.warning or "").lower()
+    parts = [f"{text.line(fresh.runbook, 80)} v{fresh.version}"]
+    if "review" not in warned:
+        parts.append(f"reviewed {fresh.reviewed_days} d ago{', overdue' if fresh.overdue else ''}")
+    if fresh.drilled_days is None and "drill" not in warned:
         parts.append("never drilled")
-    else:
+    elif fresh.drilled_days is not None and "drill" not in warned:
         result = {True: ", passed", False: ", failed"}.get(fresh.drill_passed, "") if fresh.drill_passed is not None else ""
         parts.append(f"drilled {fresh.drilled_days} d ago{result}")
     if fresh.used_days is not None:

@@ -65,15 +65,14 @@ def page(screen: Page) -> Drawn:
 
 
 def welcome(screen: Welcome) -> Drawn:
-    """The demo's first minute: what to press, in which order."""
+    """The demo's first minute: the first step with its button, then the others, quieter."""
     sheet = Sheet()
     sheet.add(header("Welcome to Muster"))
-    sheet.add(section("\n".join(f"{number}. {text.line(step, 300)}" for number, step in enumerate(screen.steps[:8], start=1))))
-    described = [f"{name}: {value}" for name, value in screen.faults.items() if text.address(value) is None]
-    sheet.add(section(f"*Ways to break it*\n{bullets(described)}" if described else ""), spare=1)
-    service = link_button("Open the simulated service", screen.simulation_url)
-    faults = [link_button(name, value, number=number) for number, (name, value) in enumerate(screen.faults.items(), start=1)]
-    sheet.add_all(rows([service, *faults[:9]]))
-    sheet.add(context("Everything here is simulated. Nothing outside this machine is touched."))
     first = text.line(screen.steps[0], 300) if screen.steps else "Break the simulated service and watch this channel."
+    sheet.add(section(first))
+    sheet.add_all(rows([link_button("Open the simulated service", screen.simulation_url, style="primary")]))
+    sheet.add(section(bullets(screen.steps[1:8], each=300)))
+    sheet.add(
+        context("All of this is simulated; nothing outside this machine is touched. The menu beside your name makes you somebody else.")
+    )
     return drawn(f"Welcome to Muster. {first}", sheet)

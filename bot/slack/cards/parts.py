@@ -134,12 +134,14 @@ def button(
     )
 
 
-def link_button(label: str, url: str | None, *, number: int = 0, incident_id: int | None = None) -> ButtonElement | None:
+def link_button(
+    label: str, url: str | None, *, number: int = 0, incident_id: int | None = None, style: str | None = None
+) -> ButtonElement | None:
     """A button that opens an address; nothing when the address may not be linked. `number` tells apart those of one row."""
     target = text.address(url) if url else None
     if target is None:
         return None
-    return button(label, Press(kind=PressKind.LINK, incident_id=incident_id, subject_id=number), url=target)
+    return button(label, Press(kind=PressKind.LINK, incident_id=incident_id, subject_id=number), url=target, style=style)
 
 
 def confirm(title: str, content: str, yes: str, *, no: str = "Cancel") -> ConfirmObject:

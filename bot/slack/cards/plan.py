@@ -21,8 +21,8 @@ def change(plan: Plan) -> str:
     target = text.line(plan.call.target or plan.call.operation, 120)
     place = f", {text.line(plan.call.environment, 60)}" if plan.call.environment else ""
     count = f" ({plan.proposal.count} targets)" if plan.proposal.count != 1 else ""
-    before, after = text.line(plan.proposal.before_text, 200), text.line(plan.proposal.after_text, 200)
-    step = f"{before} → {after}" if not plan.changes_nothing else f"is {after} already: nothing would change"
+    nothing = f"is {text.line(plan.proposal.after_text, 200)} already: nothing would change"
+    step = nothing if plan.changes_nothing else text.line(plan.proposal.step, 400)
     return f"`{target}`{place}{count}: *{step}*" if "`" not in target else f"{target}{place}{count}: *{step}*"
 
 
@@ -37,11 +37,8 @@ def ending(plan: Plan, *, ends_at: Moment | None, reminder_at: Moment | None, no
     """When it ends by itself, the reminder before, and how it is undone."""
     parts = []
     if ends_at is not None:
-        back = f" ({text.lasting(plan.ends_after)})" if plan.ends_after else ""
-        reminder = f" You get a reminder at {text.when(reminder_at, now)}." if reminder_at else ""
-        parts.append(f"Ends {text.when(ends_at, now)}{back}.{reminder}")
-    elif plan.ends_after:
-        parts.append(f"Ends {text.lasting(plan.ends_after)} after it starts.")
+        reminder = f", with a reminder at {text.when(reminder_at, now)}" if reminder_at else ""
+        parts.append(f"Ends {text.when(ends_at, now)}{reminder}.")
     parts.append(text.sentence(text.line(plan.undo, 300)))
     return " ".join(filter(None, parts))
 
@@ -55,7 +52,7 @@ def costs(cost: Mapping[str, str]) -> str:
 def checks(found: Sequence[Check], last_run: str) -> str:
     """The pre-checks with their results in words; what does not hold is said first."""
     ordered = sorted(found, key=lambda check: check.holds is True)
-    shown = [_check(check) for check in ordered[:8]]
+    shown = [_check(check).rstrip(".") for check in ordered[:8]]
     if last_run:
         shown.append(text.line(last_run, 120))
     return f"Checks: {DOT.join(shown)}" if shown else ""
@@ -71,4 +68,4 @@ def _check(check: Check) -> str:
 def spoken(plan: Plan) -> str:
     """The change for a notification."""
     target = text.line(plan.call.target or plan.call.operation, 120)
-    return f"{target}: {text.line(plan.proposal.before_text, 120)} → {text.line(plan.proposal.after_text, 120)}"
+    return f"{target}: {text.line(plan.proposal.step, 240)}"

@@ -53,7 +53,7 @@ def _in_flight(line: RunLine, run: ActionRun, by: str, now: Moment) -> str:
 def _ended(line: RunLine, run: ActionRun, now: Moment) -> str:
     match run.state:
         case RunState.VERIFIED:
-            return f"verified{_at(run.verdict_at, now)}: {_step(run)}, {_values(run)}.{_ends(line, now)}"
+            return f"verified{_at(run.verdict_at, now)}: {_step(run)}, {_values(line)}.{_ends(line, now)}"
         case RunState.FAILED:
             return _with_reason(f"did not help{_at(run.verdict_at or run.ended_at, now)}", run)
         case RunState.INCONCLUSIVE:
@@ -71,15 +71,21 @@ def _ended(line: RunLine, run: ActionRun, now: Moment) -> str:
 def _step(run: ActionRun) -> str:
     if run.plan is None:
         return text.line(run.target, 80)
-    proposal = run.plan.proposal
-    return f"{text.line(proposal.before_text, 60)} → {text.line(proposal.after_text, 60)}"
+    return text.line(run.plan.proposal.step, 140)
 
 
-def _values(run: ActionRun) -> str:
+def _values(line: RunLine) -> str:
+    run = line.run
     if run.value_before is None and run.value_after is None:
         return "measured value not kept"
-    shown = [text.number(value, run.unit) if value is not None else "no data" for value in (run.value_before, run.value_after)]
-    return f"measured {shown[0]} → {shown[1]}"
+    beside = line.holds.limit if line.holds else None
+    found = (run.value_before, run.value_after)
+    shown = [text.number(value, run.unit, beside=beside) if value is not None else "no data" for value in found]
+    return f"{_what(line)} {shown[0]} → {shown[1]}"
+
+
+def _what(line: RunLine) -> str:
+    return text.line(line.measured, 60) or "measured"
 
 
 def _watching(line: RunLine) -> str:
@@ -91,7 +97,8 @@ def _watching(line: RunLine) -> str:
     before = f"{text.number(run.value_before, run.unit, beside=limit)} → " if run.value_before is not None else ""
     wanted = f" (wanted {text.escape(line.holds.operator)} {text.number(line.holds.limit, run.unit)})" if line.holds else ""
     held = f", held {text.lasting(line.held_for)} of {text.lasting(line.hold_for)}" if line.hold_for else ""
-    return f"Watching: {before}{text.number(latest, run.unit, beside=limit)}{wanted}{held}."
+    what = f" {text.line(line.measured, 60)}" if line.measured else ""
+    return f"Watching{what}: {before}{text.number(latest, run.unit, beside=limit)}{wanted}{held}."
 
 
 def _ends(line: RunLine, now: Moment) -> str:

@@ -137,7 +137,7 @@ class Desk:
                 blocks=list(drawn.blocks),
                 response_type="ephemeral",
                 replace_original=False,
-                thread_ts=place.visitor.thread_ts,
+                thread_ts=_thread(place.visitor),
             )
         elif place.trigger_id is not None:
             self._client.views_open(trigger_id=place.trigger_id, view=cards.draw_view(message))
@@ -165,6 +165,11 @@ class Desk:
                 self._whisper(sorry, Place(visitor=place.visitor, respond=place.respond))
         except TRANSPORT as error:
             _log.warning("could not say so to %s either: %s", place.visitor.slack_id, translated(error))
+
+
+def _thread(visitor: Visitor) -> str | None:
+    """The thread to answer in. A message that has replies is its own thread's first: who pressed there looks at the channel."""
+    return visitor.thread_ts if visitor.thread_ts != visitor.message_ts else None
 
 
 def _depth(view: Json) -> int:

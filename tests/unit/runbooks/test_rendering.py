@@ -150,7 +150,7 @@ def test_the_prose_says_which_label_is_missing_and_keeps_the_rest() -> None:
     found = sections(runbook, labels={"service": "answers"}, steps={"cpu": "CPU: 96 %"})
     assert "Requests to **label model missing**" in found["Meaning"]
     assert "Look at CPU: 96 %." in found["Diagnosis"]
-    assert "**Scale the inference pool out**" in found["Mitigation"]
+    assert "**Scale out**" in found["Mitigation"]
 
 
 def test_a_heading_inside_a_fence_is_text() -> None:

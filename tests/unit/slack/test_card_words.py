@@ -55,7 +55,8 @@ def test_the_card_reads_as_designed() -> None:
         "*Owner* ml-platform, on call <@U0ANA>",
         "*Affected* 12 customers, most Northwind",
         "[Scale the inference pool out…] [Acknowledge] [Take command] [More…]",
-        "p99 1.9 s (limit 0.5 s) · CPU 96 % · errors 0.2 % · index age no data · 10:08",
+        "*p99 1.9 s* (limit 0.5 s).",
+        "index age *no data* · CPU 96 % · errors 0.2 % · 10:08",
         "Changed: 10:00 release reranker-v3.2 (2 min before)",
         "Dashboard · Provider status",
         "inference-latency v3 · reviewed 12 d ago · drilled 40 d ago, passed",
@@ -73,6 +74,27 @@ def test_what_was_done_takes_the_place_of_its_button() -> None:
 def test_a_mitigated_incident_offers_to_be_resolved() -> None:
     """The next step stands on the card."""
     assert PressKind.RESOLVE in kinds(draw(gallery.card(gallery.MITIGATED)).blocks)
+
+
+def test_what_is_over_its_limit_comes_first_with_its_stage() -> None:
+    """The first look names the stage; what is within its limits, and tiny shares, stand below and quieter."""
+    shown = lines(draw(gallery.card(diagnosis=gallery.STAGES)).blocks)
+    at = shown.index("*p99 1.9 s* (limit 0.5 s) · *CPU 96 %* (limit 85 %). Stage: *model*.")
+    assert shown[at + 1] == "errors 0 % · provider p99 0.9 s · 10:08"
+
+
+def test_a_healthy_measurement_says_that_all_is_within_limits() -> None:
+    """No list has to be read to know it."""
+    assert "Everything measured is within its limits." in lines(draw(gallery.card(diagnosis=gallery.STAGES[2:])).blocks)
+
+
+def test_once_mitigated_the_next_step_leads_and_reasons_are_silent() -> None:
+    """Resolve comes first; an action that is withheld because all is well needs no line of its own."""
+    drawn = draw(gallery.card(gallery.MITIGATED, safe_actions=(gallery.WITHHELD, gallery.SAFE[1])))
+    assert kinds(drawn.blocks)[0] is PressKind.RESOLVE
+    assert PressKind.EXPLAIN not in kinds(drawn.blocks)
+    assert not [line for line in lines(drawn.blocks) if "not now" in line]
+    assert lines(drawn.blocks)[0].startswith("Mitigated · SEV2")
 
 
 def test_a_resolved_card_shows_the_outcome_and_no_actions() -> None:
@@ -132,10 +154,10 @@ def test_the_plan_reads_as_designed() -> None:
     assert lines(view["blocks"]) == [
         "SEV2 · INC-42 · Model answers are slow",
         "*Scale the inference pool out*\nR1 · no approval needed",
-        "`inference/reranker-v3`, production: *2 replicas → 4 replicas*",
+        "`inference/reranker-v3`, production: *2 → 4 replicas*",
         "Replicas",
         "Should bring p99 under 0.5 s within 5 min. Watched; if it does not, you are asked.",
-        "Ends 14:08 (4 h). You get a reminder at 13:53. Undo at any time: back to 2 replicas.",
+        "Ends 14:08, with a reminder at 13:53. Undo at any time: back to 2 replicas.",
         "Cost 6.20 USD an hour. Quality none. Latency none.",
         "Checks: CPU 96 % is over 80 % · nobody else is changing it · last scaled 3 d ago",
     ]
@@ -186,9 +208,12 @@ def test_an_approval_request_offers_three_ways_until_it_is_decided() -> None:
     [
         (RunState.PLANNED, "is planned by <@U0ANA>; not confirmed yet."),
         (RunState.AWAITING_APPROVAL, "waits for approval (1 of 1), until 10:23, asked by <@U0ANA>."),
-        (RunState.RUNNING, "2 replicas → 4 replicas, running by <@U0ANA> since 10:08."),
-        (RunState.VERIFYING, "2 replicas → 4 replicas by <@U0ANA> 10:08. Watching: 1.9 s → 0.9 s (wanted < 0.5 s), held 1 min of 2 min."),
-        (RunState.VERIFIED, "verified 10:11: 2 replicas → 4 replicas, measured 1.9 s → 0.31 s. Ends 14:08."),
+        (RunState.RUNNING, "2 → 4 replicas, running by <@U0ANA> since 10:08."),
+        (
+            RunState.VERIFYING,
+            "2 → 4 replicas by <@U0ANA> 10:08. Watching p99 latency: 1.9 s → 0.9 s (wanted < 0.5 s), held 1 min of 2 min.",
+        ),
+        (RunState.VERIFIED, "verified 10:11: 2 → 4 replicas, p99 latency 1.9 s → 0.31 s. Ends 14:08."),
         (RunState.FAILED, "did not help 10:11: p99 stayed over 0.5 s for 5 min."),
         (RunState.REFUSED, "was not run: ben is rolling back reranker-v3 since 10:07."),
         (RunState.UNDONE, "was undone 10:14."),
