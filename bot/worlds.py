@@ -41,9 +41,10 @@ class Worlds:
         Raises:
             DeliveryError: the simulation does not answer; trying again is harmless.
         """
-        self._call(
-            "POST", "/worlds", {"id": world, "seed": _seed(world), **{key: value for key, value in plan.items() if value is not None}}
-        )
+        given = {key: value for key, value in plan.items() if value is not None}
+        if self._call("POST", "/worlds", {"id": world, "seed": _seed(world), **given}) == CREATED:
+            # An alert comes when the trouble is there, not when it begins: let the fault be felt before anybody is called.
+            self._call("POST", f"/worlds/{world}/clock/advance", {"seconds": FELT_AFTER})
 
     def close(self, world: str) -> None:
         """Take the world away; one that is gone already is no error."""
