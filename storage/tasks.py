@@ -152,15 +152,28 @@ def settle(tx: Tx, task: Task, result: Json = None) -> None:
     _fenced(tx, task, state=DONE, settled=task.attempt, result=json.dumps(result), error=None, lease_until_at=None, ended_at=now)
 
 
-def postpone(tx: Tx, task: Task, seconds: float, *, certain: bool, error: str) -> None:
+def postpone(tx: Tx, task: Task, seconds: float, *, certain: bool, error: str, counted: bool = True) -> None:
     """Not now: due again after `seconds`. `certain` says that this attempt surely had no effect; otherwise the next one is in doubt.
+
+    Not `counted`, the wait does not make the task older: `first_claimed_at` moves on with it (a 429 uses up no budget).
 
     Raises:
         LeaseLost: somebody else holds it now.
     """
+    wait = round(seconds * 1_000_000)
     settled = {"settled": task.attempt} if certain else {}
-    due_at = now_of(tx) + round(seconds * 1_000_000)
-    _fenced(tx, task, due_at=due_at, lease_until_at=None, error=storable(error), **settled)
+    younger = {} if counted else {"first_claimed_at": tasks.c.first_claimed_at + wait}
+    _fenced(tx, task, due_at=now_of(tx) + wait, lease_until_at=None, error=storable(error), **settled, **younger)
+
+
+def renew(tx: Tx, task: Task, lease: float) -> None:
+    """Hold it for `lease` seconds from now, in the transaction that begins what must not be begun twice.
+
+    Raises:
+        LeaseLost: somebody else holds it now; the whole transaction must roll back.
+    """
+    until = now_of(tx) + round(lease * 1_000_000)
+    _fenced(tx, task, due_at=until, lease_until_at=until)
 
 
 def bury(tx: Tx, task: Task, error: str) -> None:

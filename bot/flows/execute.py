@@ -33,6 +33,9 @@ log = structlog.get_logger(__name__)
 LOCK_SPARE = timedelta(minutes=10)
 """How long a lock outlives the longest watch, should nobody release it."""
 
+HOLD = 90.0
+"""Seconds that the task is held for the call itself, looking first included: longer than the runner's limits for both together."""
+
 LOOK_EVERY = timedelta(seconds=10)
 LOOK_FOR = timedelta(minutes=10)
 """How long an unknown outcome is looked up before a person is asked."""
@@ -47,7 +50,7 @@ def execute(ctx: Context, task: Task) -> Settlement:
     run, incident, runbook = ctx.read(lambda tx: _load(tx, ctx, run_id))
     if run.state is RunState.APPROVED:
         before = measure(ctx, incident, _diagnostic(runbook, run))
-        run = ctx.write(lambda tx: _claim(tx, ctx, run_id, before), name="claim_run")
+        run = ctx.write(lambda tx: _claim(tx, ctx, run_id, before, task=task), name="claim_run")
         if run.state is not RunState.RUNNING:
             return Settled(result={"state": run.state.value})
         reach(POINTS["K5"])
@@ -55,6 +58,7 @@ def execute(ctx: Context, task: Task) -> Settlement:
         return Settled(apply=lambda tx: _settle(tx, ctx, run_id, outcome, looked=False))
     if run.state is not RunState.RUNNING:
         return Settled(result={"state": run.state.value})
+    ctx.write(lambda tx: tasks.renew(tx, task, HOLD), name="hold_run")
     outcome = _look_first(ctx, run, incident, runbook)
     return Settled(apply=lambda tx: _settle(tx, ctx, run_id, outcome, looked=True))
 
@@ -86,14 +90,30 @@ def _look_first(ctx: Context, run: ActionRun, incident: Incident, runbook: Runbo
     assert run.plan is not None
     looked = ctx.runner_for(incident).reconcile(run.plan)
     fresh = run.started_at is not None and ctx.now() - run.started_at < ctx.policy.plan_life
-    if looked.status is OutcomeStatus.REFUSED and fresh:
-        log.info("run.resumed", run=run.id, looked=looked.reason)
-        return _call(ctx, run, incident, runbook)
-    return looked
+    if looked.status is not OutcomeStatus.REFUSED or not fresh:
+        return looked
+    try:
+        ctx.read(lambda tx: _must_still_be_wanted(tx, ctx, run.id))
+    except Refused as refused:
+        return looked.model_copy(update={"reason": str(refused)})
+    log.info("run.resumed", run=run.id, looked=looked.reason)
+    return _call(ctx, run, incident, runbook)
 
 
-def _claim(tx: Tx, ctx: Context, run_id: int, before: Measurement) -> ActionRun:
-    """The run's one claim: the guards again (rule S5), the target's lock (S12), and "running" on record, in one transaction."""
+def _must_still_be_wanted(tx: Tx, ctx: Context, run_id: int) -> None:
+    """What stops a run before its start also stops its second start: a pause, a right that is gone (rules S4, S16)."""
+    run, incident, runbook = _load(tx, ctx, run_id)
+    action, now = _action(runbook, run), ctx.now()
+    act.must_pass(tx, ctx, incident, run, action, now=now)
+    act.must_be_entitled(tx, ctx, incident, run, action, now=now)
+
+
+def _claim(tx: Tx, ctx: Context, run_id: int, before: Measurement, *, task: Task) -> ActionRun:
+    """The run's one claim: the guards again (rule S5), the target's lock (S12), and "running" on record, in one transaction.
+
+    Fenced by the task's attempt: a worker that was stopped for longer than its lease must not begin what another one has begun.
+    """
+    tasks.renew(tx, task, HOLD)
     run, incident, runbook = _load(tx, ctx, run_id)
     now = ctx.now()
     if run.state is not RunState.APPROVED:

@@ -1,0 +1,175 @@
+"""A run under bad luck: a stopped worker, a pause in the middle, a refused undo, a promise that was given up."""
+
+from typing import Any
+
+import pytest
+
+from actions.testing import RecordingBackend
+from bot.configuration import Configuration
+from bot.duty import Duty
+from bot.engine.worker import Worker
+from bot.flows import act, execute, trouble, undo
+from bot.flows.context import Context, Shelf, person_actor
+from bot.oncall import OnCallFile
+from runbooks.incident import Incident, Match
+from runbooks.loading import Library
+from runbooks.people import Actor
+from runbooks.run import ActionRun, RunState
+from runbooks.severity import IncidentClass, Severity
+from storage import incidents, locks, runbook_versions, runs, switches, tasks
+from storage.database import Database, Tx
+from storage.errors import LeaseLost
+from storage.tasks import Task
+from tests import acting
+from tests.flowing import StandingClock, context
+
+ANA = person_actor("ana", slack_id="U01ANA0000")
+LOCK = "production|thing/reranker-v3"
+
+
+class Stage:
+    """One incident that follows the small runbook, over the recording backend."""
+
+    def __init__(self, database: Database, **action: Any) -> None:
+        self.book = acting.runbook(acting.action(**action))
+        self.backend: RecordingBackend = acting.backend()
+        self.clock = StandingClock()
+        runner = acting.runner(self.backend)
+        runner._now = self.clock.now  # the story's one clock
+        people = Configuration.default()
+        file = OnCallFile(plan=people.file.on_call, directory=people.directory, time_zone="UTC")
+        self.ctx: Context = context(
+            database,
+            clock=self.clock,
+            shelf=Shelf(Library(runbooks=(self.book,))),
+            runner=runner,
+            on_call=Duty(directory=people.directory, file=file, pagerduty=None),
+        )
+        self.incident: Incident = self.ctx.write(self._open)
+
+    def _open(self, tx: Tx) -> Incident:
+        runbook_versions.keep(tx, self.book, seen_at=self.clock.now())
+        return incidents.add(
+            tx,
+            Incident(
+                id=0,
+                title="Slow",
+                severity=Severity.SEV2,
+                incident_class=IncidentClass.AVAILABILITY,
+                service="answers",
+                environment="production",
+                owner="ml-platform",
+                labels=acting.LABELS,
+                match=Match(runbook=self.book.ref, score=1.0, reason="given"),
+                group_key="g",
+                began_at=self.clock.now(),
+                opened_at=self.clock.now(),
+            ),
+        )
+
+    def confirmed(self, *, by: Actor = ANA) -> ActionRun:
+        """A run that is planned and confirmed, and waits for its execution."""
+        ctx, now = self.ctx, self.clock.now()
+        run = ctx.write(lambda tx: act.propose(tx, ctx, self.incident, "turn-up", by=by, now=now))
+        self.work("plan")
+        planned = self.run(run.id)
+        assert planned.plan is not None, planned.reason
+        plan_hash = planned.plan.hash
+        ctx.write(lambda tx: act.confirm(tx, ctx, planned, plan_hash=plan_hash, by=by, now=now))
+        return self.run(run.id)
+
+    def executed(self) -> ActionRun:
+        """A run that took effect and is being watched."""
+        run = self.confirmed()
+        self.work("execute")
+        return self.run(run.id)
+
+    def run(self, number: int) -> ActionRun:
+        """The run as it stands."""
+        return self.ctx.read(lambda tx: runs.get(tx, number))
+
+    def claim(self, kind: str, *, lease: float = 45.0) -> Task:
+        """Claim the next task of a kind."""
+        (task,) = self.ctx.database.write(lambda tx: tasks.claim(tx, 1, lease, kinds=[kind]))
+        return task
+
+    def worker(self) -> Worker:
+        """A worker over the flows that act."""
+        flows = {"plan": act.plan, "execute": execute.execute, "undo": undo.undo, "look": execute.look, "measure": execute.watch}
+        handlers = {kind: (lambda task, flow=flow: flow(self.ctx, task)) for kind, flow in flows.items()}
+        return Worker(
+            database=self.ctx.database,
+            handlers=handlers,
+            on_buried=lambda tx, task, error: trouble.buried(tx, self.ctx, task, error),
+        )
+
+    def work(self, kind: str) -> None:
+        """Run the next task of a kind as the worker does."""
+        self.worker().run(self.claim(kind))
+
+    def lock(self) -> locks.Lock | None:
+        """Who holds the target."""
+        return self.ctx.read(lambda tx: locks.held(tx, [LOCK], now=self.clock.now())).get(LOCK)
+
+    def bury(self, kind: str, error: str) -> None:
+        """Give up the next task of a kind, as the worker does when its budget is used up."""
+        task = self.claim(kind)
+
+        def work(tx: Tx) -> None:
+            tasks.bury(tx, task, error)
+            trouble.buried(tx, self.ctx, task, error)
+
+        self.ctx.write(work)
+
+    def pause(self) -> None:
+        """Engage the kill switch."""
+        value = {"by": "ben", "reason": "the backend lies", "at": self.clock.now().isoformat()}
+        self.ctx.write(lambda tx: switches.put(tx, "paused", value))
+
+
+@pytest.fixture
+def stage(database: Database) -> Stage:
+    """The story's beginning."""
+    return Stage(database)
+
+
+def test_a_worker_that_lost_its_lease_does_not_begin_the_run_a_second_time(stage: Stage) -> None:
+    """Stopped between reading the run and claiming it, a worker changes nothing once another one has taken its task over."""
+    run = stage.confirmed()
+    stopped = stage.claim("execute", lease=-1.0)  # its lease is over
+    stage.work("execute")
+    assert stage.run(run.id).state is RunState.VERIFYING
+    before = len(stage.backend.effects)
+    with pytest.raises(LeaseLost):
+        stage.ctx.write(lambda tx: execute._claim(tx, stage.ctx, run.id, _measured(stage), task=stopped))
+    assert len(stage.backend.effects) == before == 1
+
+
+def _measured(stage: Stage) -> Any:
+    return execute.measure(stage.ctx, stage.incident, stage.book.header.diagnostics[0])
+
+
+def test_the_slower_of_two_workers_is_refused_also_before_the_other_has_begun(stage: Stage) -> None:
+    """Whoever holds the task begins the run; an older attempt may not, or its outcome would be written by nobody."""
+    run = stage.confirmed()
+    stopped = stage.claim("execute", lease=-1.0)
+    stage.claim("execute")  # another worker has it now and has not claimed the run yet
+    with pytest.raises(LeaseLost):
+        execute.execute(stage.ctx, stopped)
+    assert stage.run(run.id).state is RunState.APPROVED
+    assert stage.backend.effects == []
+
+
+def test_a_pause_stops_a_run_that_is_taken_up_again_after_a_crash(stage: Stage) -> None:
+    """A run that died before it took effect is not begun anew while everything is paused: it ends, and says why (rule S16)."""
+    run = stage.confirmed()
+    task = stage.claim("execute", lease=-1.0)
+    stage.ctx.write(lambda tx: execute._claim(tx, stage.ctx, run.id, _measured(stage), task=task))  # and then the process died
+    stage.ctx.database.write(tasks.adopt)
+    stage.pause()
+    stage.work("execute")
+    ended = stage.run(run.id)
+    assert ended.state is RunState.REFUSED
+    assert "paused all actions" in ended.reason
+    assert stage.backend.effects == []
+    assert stage.lock() is None
