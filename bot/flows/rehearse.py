@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from bot.flows import receive
+from bot.flows import receive, register
 from bot.flows.context import Context
 from bot.flows.records import entry, save, say
+from bot.flows.rights import lock_name
 from bot.settlement import Settled, Settlement
 from runbooks.alert import Alert, AlertStatus
 from runbooks.calendar import business_moment, quarter_of
@@ -17,13 +18,15 @@ from runbooks.incident import Incident
 from runbooks.people import MUSTER, Actor
 from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, RunState
 from runbooks.runbook import Runbook
+from runbooks.severity import Severity
 from runbooks.timeline import EntryKind
 from runbooks.value import Json
-from storage import drills, incidents, ledger, runbook_versions, runs, tasks, timeline
+from storage import drills, incidents, ledger, locks, runbook_versions, runs, tasks, timeline
 from storage.database import Tx
 from storage.tasks import NewTask, Task
 
 OVERDUE_AFTER = timedelta(days=7)
+OVER = "The drill is over and its world is gone."
 
 
 def plan_now(tx: Tx, ctx: Context, *, now: datetime) -> None:
@@ -60,6 +63,21 @@ def plan(tx: Tx, ctx: Context, runbook: Runbook, *, at: datetime, now: datetime)
     team = ctx.directory.team(runbook.header.owner)
     lead = team.lead if team else None
     return drills.add(tx, Drill(id=0, runbook=runbook.id, slot=slot, state=DrillState.PLANNED, lead=lead, due_at=due_at), next_at=due_at)
+
+
+def plan_again(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> Drill | None:
+    """A re-drill of the runbook that a real incident followed, within three weeks (mission H1); none for a lesser one."""
+    runbook = ctx.shelf.runbook(incident.match.runbook.id)
+    if runbook is None or incident.severity.rank > Severity.SEV2.rank:
+        return None
+    slot = f"after {incident.ref}"
+    if known := drills.in_slot(tx, runbook.id, slot):
+        return known
+    soon = now + ctx.policy.redrill_within - timedelta(days=7)
+    due_at = business_moment(soon, zone=ctx.policy.time_zone, hour=ctx.policy.drill_hour, holidays=ctx.policy.holidays)
+    team = ctx.directory.team(runbook.header.owner)
+    drill = Drill(id=0, runbook=runbook.id, slot=slot, state=DrillState.PLANNED, lead=team.lead if team else None, due_at=due_at)
+    return drills.add(tx, drill, next_at=due_at)
 
 
 def sweep(ctx: Context) -> int:
@@ -278,9 +296,12 @@ def _close_incident(tx: Tx, incident: Incident, drill: Drill, *, by: Actor, now:
     """End the rehearsed incident and whatever of it was still under way: its world goes away with it."""
     for run in runs.of_incident(tx, incident.id):
         if run.state in BEFORE_RUNNING:
-            runs.save(tx, run.to(RunState.CANCELLED, ended_at=now, reason="The drill is over."), was=run.state, next_at=None)
+            runs.save(tx, run.to(RunState.CANCELLED, ended_at=now, reason=OVER), was=run.state, next_at=None)
         elif run.state in IN_FLIGHT:
-            runs.wake(tx, run.id, None)
+            ended = RunState.FAILED if run.state is RunState.RUNNING else RunState.INCONCLUSIVE
+            runs.save(tx, run.to(ended, ended_at=now, reason=OVER), was=run.state, next_at=None)
+            locks.release(tx, lock_name(incident, run.target), run.id)
+        register.ended(tx, run, reason=OVER, now=now)
     said = entry(
         EntryKind.DRILL_ENDED, f"DRILL {drill.state.value}. {drill.reason}", now=now, actor=by, drill=drill.id, state=drill.state.value
     )
@@ -309,7 +330,10 @@ def move(tx: Tx, ctx: Context, drill: Drill, *, to: datetime, by: Actor, now: da
     if drill.state not in {DrillState.PLANNED, DrillState.ASKED}:
         raise TransitionRefused(f"This drill is {drill.state.value} and cannot be moved.")
     zone = ctx.policy.time_zone
-    if to <= now or quarter_of(to, zone=zone) != drill.slot:
+    if drill.slot.startswith("after "):
+        if not now < to <= drill.due_at + timedelta(days=14):
+            raise TransitionRefused("Choose a day after today, at most two weeks later: a re-drill belongs to its incident.")
+    elif to <= now or quarter_of(to, zone=zone) != drill.slot:
         raise TransitionRefused(f"Choose a day after today within {drill.slot}; a quarter without a drill is a gap.")
     moved = drill.model_copy(update={"state": DrillState.PLANNED, "due_at": to, "asked_at": None, "reason": f"Moved by {by.id}."})
     drills.save(tx, moved, was=drill.state, next_at=to)

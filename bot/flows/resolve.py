@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bot.flows import register, undo
+from bot.flows import register, rehearse, undo
 from bot.flows.context import Context
 from bot.flows.drawing import run_line
 from bot.flows.records import entry, save, say
@@ -16,7 +16,7 @@ from runbooks.run import IN_FLIGHT, Mitigation, RunState, Verdict
 from runbooks.screens import ResolveDialog, RunLine
 from runbooks.timeline import EntryKind
 from runbooks.value import Json
-from storage import incidents, mitigations, runs, tasks
+from storage import drills, incidents, mitigations, runs, tasks
 from storage.database import Tx
 
 CHOICES = ("revert", "keep", "hand")
@@ -57,7 +57,7 @@ def resolve(
     """
     if missing := _missing(tx, incident, resolution, choices, carrier):
         return missing
-    for item in open_mitigations(tx, incident.id):
+    for item in open_mitigations(tx, incident.id) if not incident.is_drill else ():
         _settle(tx, ctx, item, str(choices.get(str(item.id)) or "hand"), carrier or by.id, by=by, now=now)
     before = incidents.get(tx, incident.id)
     after = before.resolved(by=by.id, resolution=resolution.strip(), now=now)
@@ -67,8 +67,18 @@ def resolve(
     if before.mitigated_at is None:
         said.insert(0, entry(EntryKind.INCIDENT_MITIGATED, f"{by.id} says that it is over.", now=now, actor=by))
     save(tx, before=before, after=after, entries=said, now=now, tasks_too=upstream_tasks(after, "resolve", by))
+    if after.drill_id is not None:
+        rehearse.finish(tx, ctx, drills.get(tx, after.drill_id), by=by, now=now, reason=f"Resolved by {by.id}.")
+        return {}
     review = open_review(tx, ctx, after, now=now)
-    note = say(key=f"resolved:{after.id}", screen="resolved", incident_id=after.id, review=review.id if review else None)
+    again = rehearse.plan_again(tx, ctx, after, now=now)
+    note = say(
+        key=f"resolved:{after.id}",
+        screen="resolved",
+        incident_id=after.id,
+        review=review.id if review else None,
+        drill=again.id if again else None,
+    )
     tasks.enqueue(tx, note)
     return {}
 

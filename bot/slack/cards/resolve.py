@@ -46,6 +46,8 @@ def resolved_message(screen: ResolvedMessage) -> Drawn:
     if review is not None:
         owner = text.mention(screen.review_owner) if screen.review_owner else text.line(review.owner, 80)
         due = f"Post-mortem due {text.day(review.due_at)}, written by {owner}."
+    if screen.redrill_at is not None:
+        due = f"{due} The runbook is drilled again on {text.day(screen.redrill_at)}.".strip()
     sheet.add(section(due))
     sheet.add_all(rows([link_button("Open draft", screen.draft_url, incident_id=incident.id)]))
     outcome = text.sentence(text.line(incident.resolution or "", 600))
