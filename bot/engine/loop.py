@@ -11,6 +11,11 @@ from storage.errors import StorageError
 log = structlog.get_logger(__name__)
 
 
+def _pause(trouble: int) -> float:
+    """Seconds to wait after so many failures in a row: 0.4, 0.8, … at most 5, however long the outage."""
+    return float(min(0.2 * 2 ** min(trouble, 10), 5.0))
+
+
 class Loop:
     """Calls `step` again as long as it answers a number above zero. A database error makes it wait and go on, never die."""
 
@@ -51,12 +56,12 @@ class Loop:
             except StorageError as error:
                 trouble += 1
                 log.warning("loop.storage_unavailable", loop=self._name, error=str(error))
-                self._stopping.wait(min(0.2 * 2**trouble, 5.0))
+                self._stopping.wait(_pause(trouble))
                 continue
             except Exception:
                 trouble += 1
                 log.exception("loop.step_failed", loop=self._name)
-                self._stopping.wait(min(0.2 * 2**trouble, 5.0))
+                self._stopping.wait(_pause(trouble))
                 continue
             if not done:
                 self._wake.wait(self._poll)

@@ -15,7 +15,7 @@ from bot.ports import DeliveryError
 from bot.settlement import Buried, Handler, Postponed, Settled, Settlement
 from storage import tasks
 from storage.database import Database, Tx
-from storage.errors import LeaseLost, StorageError
+from storage.errors import LeaseLost, Stale, StorageError, StorageUnavailable
 from storage.killpoints import POINTS, reach
 from storage.tasks import Task
 
@@ -28,9 +28,13 @@ BUDGET = 1800.0
 """Seconds from a task's first claim until it is given up and shown to a person. A 429 does not use it up."""
 
 
+STALE_RETRIES = 5
+"""Times that an answer is written again because somebody else changed the same thing; then the whole task is tried again."""
+
+
 def backoff(attempt: int) -> float:
-    """Seconds before the next attempt: 0.5, 1, 2, … at most a minute."""
-    return float(min(0.5 * 2 ** max(attempt - 1, 0), 60.0))
+    """Seconds before the next attempt: 0.5, 1, 2, … at most a minute, however many there were."""
+    return float(min(0.5 * 2 ** min(max(attempt - 1, 0), 10), 60.0))
 
 
 def after_failure(task: Task, error: DeliveryError) -> Settlement:
@@ -43,11 +47,6 @@ def after_failure(task: Task, error: DeliveryError) -> Settlement:
         error=str(error),
         throttled=error.retry_after is not None,
     )
-
-
-def _age(task: Task) -> float:
-    """Seconds since the task was first claimed, by the database's clock as of this claim."""
-    return (task.due_at - task.first_claimed_at).total_seconds() if task.first_claimed_at else 0.0
 
 
 class Worker:
@@ -86,9 +85,12 @@ class Worker:
         """Claim nothing more and let running handlers finish within `grace` seconds."""
         self._stopping.set()
         self._wake.set()
+        ends = time.monotonic() + grace
         if self._loop.is_alive():
             self._loop.join(timeout=grace)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        for _ in range(self._threads):  # a thread that is free can be taken
+            self._free.acquire(timeout=max(ends - time.monotonic(), 0.0))
 
     def wake(self) -> None:
         """There may be something to do: look now and not at the next poll."""
@@ -117,6 +119,11 @@ class Worker:
             except StorageError as error:
                 trouble += 1
                 log.warning("worker.storage_unavailable", error=str(error), attempt=trouble)
+                self._stopping.wait(min(backoff(trouble), 5.0))
+                continue
+            except Exception:
+                trouble += 1
+                log.exception("worker.claim_failed", attempt=trouble)
                 self._stopping.wait(min(backoff(trouble), 5.0))
                 continue
             if not more:
@@ -182,11 +189,43 @@ class Worker:
             return Postponed(seconds=backoff(task.attempt), certain=False, error=f"{type(error).__name__}: {error}")
 
     def _settle(self, task: Task, settlement: Settlement) -> None:
-        if isinstance(settlement, Postponed) and not settlement.throttled and _age(task) > self._budget:
+        """Write what the handler answered. Where that cannot be written, the task is tried again, in doubt, or given up in time."""
+        settlement = self._in_time(task, settlement)
+        try:
+            self._write_again_if_stale(task, settlement)
+        except (LeaseLost, StorageUnavailable):
+            raise
+        except Exception as error:
+            log.exception("task.answer_not_written")
+            reason = f"{type(error).__name__}: {error}"
+            again = self._in_time(task, Postponed(seconds=backoff(task.attempt), certain=False, error=reason))
+            if isinstance(again, Buried):  # without what may be the very thing that fails
+                self._database.write(lambda tx: tasks.bury(tx, task, reason), name="settle")
+            else:
+                self._database.write(lambda tx: self._write(tx, task, again), name="settle")
+
+    def _in_time(self, task: Task, settlement: Settlement) -> Settlement:
+        """The settlement, or the end of it where the task's budget is used up."""
+        if isinstance(settlement, Postponed) and not settlement.throttled and self._age(task) > self._budget:
             settlement = Buried(error=settlement.error or "gave up")
         if isinstance(settlement, Buried):
             log.error("task.dead", error=settlement.error)
-        self._database.write(lambda tx: self._write(tx, task, settlement), name="settle")
+        return settlement
+
+    def _age(self, task: Task) -> float:
+        """Seconds from the first claim to this one, by the database's clock; a claimed task is due when its lease ends."""
+        return (task.due_at - task.first_claimed_at).total_seconds() - self._lease if task.first_claimed_at else 0.0
+
+    def _write_again_if_stale(self, task: Task, settlement: Settlement) -> None:
+        """What follows decides on what is true now: when somebody else was faster, it decides again. The outside is not called again."""
+        for left in reversed(range(STALE_RETRIES)):
+            try:
+                self._database.write(lambda tx: self._write(tx, task, settlement), name="settle")
+            except Stale:
+                if not left:
+                    raise
+            else:
+                return
 
     def _write(self, tx: Tx, task: Task, settlement: Settlement) -> None:
         match settlement:
@@ -194,8 +233,8 @@ class Worker:
                 tasks.settle(tx, task, result)
                 if apply:
                     apply(tx)
-            case Postponed(seconds=delay, certain=certain, error=error):
-                tasks.postpone(tx, task, delay, certain=certain, error=error)
+            case Postponed(seconds=delay, certain=certain, error=error, throttled=throttled):
+                tasks.postpone(tx, task, delay, certain=certain, error=error, counted=not throttled)
             case Buried(error=error, apply=apply):
                 tasks.bury(tx, task, error)
                 if apply:

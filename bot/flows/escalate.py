@@ -119,7 +119,12 @@ def page(ctx: Context, task: Task) -> Settlement:
         names = ", ".join(person.name for person in people) or target
         return Settled(apply=lambda tx: _paged(tx, ctx, incident_id, task.key, f"Paged {target} ({names}): {reason}."))
     if outcome.status is OutcomeStatus.UNKNOWN or outcome.retry_after is not None:
-        return Postponed(seconds=outcome.retry_after or 5.0, certain=outcome.retry_after is not None, error=outcome.reason)
+        return Postponed(
+            seconds=outcome.retry_after or 5.0,
+            certain=outcome.retry_after is not None,
+            error=outcome.reason,
+            throttled=outcome.retry_after is not None,
+        )
     return Buried(error=outcome.reason, apply=lambda tx: _not_paged(tx, ctx, incident_id, target, outcome.reason))
 
 

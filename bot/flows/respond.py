@@ -174,7 +174,9 @@ def answer_upstream(ctx: Context, task: Task) -> Settlement:
         call = Call(operation=operation, arguments=arguments)
         outcome = ctx.runner.page(call, key=f"{task.key}:{upstream}", timeout=UPSTREAM_TIMEOUT)
         if outcome.status is OutcomeStatus.UNKNOWN or outcome.retry_after is not None:
-            return Postponed(seconds=outcome.retry_after or 5.0, certain=False, error=outcome.reason)
+            return Postponed(
+                seconds=outcome.retry_after or 5.0, certain=False, error=outcome.reason, throttled=outcome.retry_after is not None
+            )
         if outcome.status is OutcomeStatus.REFUSED:
             return Buried(error=outcome.reason)
     return Settled()

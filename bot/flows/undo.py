@@ -87,7 +87,7 @@ def undo(ctx: Context, task: Task) -> Settlement:
     if outcome is None or outcome.status is OutcomeStatus.REFUSED:
         outcome = runner.undo(run.plan, after=after, key=f"{run.key}/undo/{task.key}")
     if outcome.status is OutcomeStatus.UNKNOWN:
-        return Postponed(seconds=outcome.retry_after or 3.0, certain=False, error=outcome.reason)
+        return Postponed(seconds=outcome.retry_after or 3.0, certain=False, error=outcome.reason, throttled=outcome.retry_after is not None)
     found = outcome
     return Settled(apply=lambda tx: _settle(tx, ctx, run_id, found))
 
