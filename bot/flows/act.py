@@ -12,7 +12,7 @@ from actions.planning import PlanRefused
 from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.records import entry, redraw_run, save, say
-from bot.flows.rights import attempt, circle_of, guard_state, lock_name
+from bot.flows.rights import attempt, circle_of, guard_state, in_world, lock_name
 from bot.ports import Press, PressKind, Reply
 from bot.settlement import Settled, Settlement
 from runbooks import approval
@@ -145,11 +145,12 @@ def plan(ctx: Context, task: Task) -> Settlement:
         )
     except PlanRefused as refused:
         reason = str(refused)
-        return Settled(apply=lambda tx: _no_plan(tx, ctx, run_id, reason))
+        return Settled(apply=lambda tx: no_plan(tx, ctx, run_id, reason))
     return Settled(apply=lambda tx: _planned(tx, ctx, run_id, made, slack_id=task.args.get("slack_id")))
 
 
-def _no_plan(tx: Tx, ctx: Context, run_id: int, reason: str) -> None:
+def no_plan(tx: Tx, ctx: Context, run_id: int, reason: str) -> None:
+    """There will be no plan: said where somebody waits for one."""
     run, now = runs.get(tx, run_id), ctx.now()
     if run.state is not RunState.PROPOSED:
         return
@@ -331,7 +332,7 @@ def _decide(
     break_glass: str | None = None,
 ) -> approval.Decision:
     assert run.plan is not None
-    day = runs.recent(tx, since=now - timedelta(hours=24), person=by.id)
+    day = in_world(tx, incident, runs.recent(tx, since=now - timedelta(hours=24), person=by.id))
     return approval.decide(
         plan=run.plan,
         asked=action.approval,
@@ -450,6 +451,8 @@ def approve(tx: Tx, ctx: Context, run: ActionRun, *, plan_hash: str, granted: bo
         ended = f"{run.title} is {run.state.value}" + (f": {run.reason}" if run.reason else "")
         raise Refused("nothing_to_decide", f"Nothing to decide any more: {ended}.", audit=False)
     incident = incidents.get(tx, run.incident_id)
+    if granted and not incident.is_open:
+        raise Refused("resolved", f"{incident.ref} is resolved; nothing was changed.", offer="timeline", audit=False)
     circle = circle_of(ctx, incident, now=now)
     counts = approval.may_decide(by, plan=run.plan, requester=run.requested_by, circle=circle)
     if not counts.allowed:
@@ -538,8 +541,12 @@ def expire(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
     """A plan that nobody confirmed just ends; a request that nobody decided says so."""
     waited = run.state is RunState.AWAITING_APPROVAL
     reason = "Nobody decided in time; nothing was changed." if waited else "Nobody confirmed it in time; nothing was changed."
+    if run.state is RunState.PROPOSED:
+        reason = "The present state could not be read in time; nothing was changed. Try again."
     expired = run.to(RunState.EXPIRED, ended_at=now, reason=reason)
     runs.save(tx, expired, was=run.state, next_at=None)
+    if run.state is RunState.PROPOSED and run.dialog:
+        tasks.enqueue(tx, NewTask(key=f"dialog:{run.id}:{run.dialog}:expired", kind="dialog", args={"run": run.id, "view": run.dialog}))
     if waited:
         incident = incidents.get(tx, run.incident_id)
         said = entry(EntryKind.RUN_EXPIRED, f"{run.title}: {reason}", now=now, run=run.id, step=run.step)

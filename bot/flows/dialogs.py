@@ -8,7 +8,7 @@ from bot.flows.context import Context
 from bot.flows.drawing import buttons, card, freshness_of
 from bot.flows.errors import Refused
 from bot.flows.records import card_task, entry, save, say
-from bot.flows.rights import attempt, circle_of, guard_state
+from bot.flows.rights import attempt, circle_of, guard_state, in_world
 from bot.ports import Reply
 from bot.settlement import Settled, Settlement
 from runbooks import approval
@@ -74,7 +74,7 @@ def plan(tx: Tx, ctx: Context, run_id: int) -> Dialog:
         refusal=_refusal(tx, ctx, incident, run, action, now=now),
         ends_at=ends_at,
         reminder_at=ends_at - ctx.policy.reminder_before if ends_at else None,
-        last_run=_last_run(tx, run, now=now),
+        last_run=_last_run(tx, incident, run, now=now),
         break_glass=needed > 0,
         expires_at=run.plan.made_at + ctx.policy.plan_life,
     )
@@ -89,9 +89,10 @@ def _refusal(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: A
     return cleared.text if isinstance(cleared, guards.GuardRefused) else None
 
 
-def _last_run(tx: Tx, run: ActionRun, *, now: datetime) -> str:
+def _last_run(tx: Tx, incident: Incident, run: ActionRun, *, now: datetime) -> str:
     since = now - timedelta(days=90)
-    before = [other for other in runs.recent(tx, since=since, target=run.target) if other.executed_at and other.id != run.id]
+    there = in_world(tx, incident, runs.recent(tx, since=since, target=run.target))
+    before = [other for other in there if other.executed_at and other.id != run.id]
     if not before:
         return "not run on this target in the last 90 days"
     last = max(before, key=lambda other: other.requested_at)

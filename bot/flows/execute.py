@@ -338,16 +338,20 @@ def _otherwise(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
     """What the runbook declares when it did not work: undo by itself once, call somebody, or ask (rules S21, S22)."""
     action = _action(ctx.shelf.pinned(tx, run.runbook), run)
     if action.verify.otherwise is Otherwise.UNDO and run.in_force:
-        undo.request(tx, ctx, run, by=MUSTER, reason=f"It was {run.state.value}.", now=now)
+        try:
+            undo.request(tx, ctx, run, by=MUSTER, reason=f"It was {run.state.value}.", now=now)
+        except Refused as refused:  # paused, or somebody is at the target: the verdict stands all the same, and a person is asked
+            text = f"{run.title} was {run.state.value} and is still in force. {refused}"
+            tasks.enqueue(tx, call_owner(ctx, run, text, now=now))
     elif action.verify.otherwise is Otherwise.ESCALATE or run.state is RunState.FAILED:
         tasks.enqueue(tx, call_owner(ctx, run, f"{run.title} was {run.state.value}: {run.verdict_reason}", now=now))
 
 
-def call_owner(ctx: Context, run: ActionRun, text: str, *, now: datetime) -> NewTask:
-    """A line in the thread that names the people on duty."""
+def call_owner(ctx: Context, run: ActionRun, text: str, *, now: datetime, by: Actor = MUSTER) -> NewTask:
+    """A line in the thread that names the people on duty; one for each who calls and each state that they call about."""
     runbook = ctx.shelf.runbook(run.runbook.id)
     people = [person.id for person in ctx.on_call.on_call(runbook.header.owner, now)] if runbook else []
-    return say(key=f"call:{run.id}:{run.state.value}", screen="notice", incident_id=run.incident_id, text=text, mentions=people)
+    return say(key=f"call:{run.id}:{run.state.value}:{by.id}", screen="notice", incident_id=run.incident_id, text=text, mentions=people)
 
 
 def say_verdict(tx: Tx, ctx: Context, run: ActionRun, *, worked: bool, by: Actor, now: datetime) -> str:
@@ -356,9 +360,13 @@ def say_verdict(tx: Tx, ctx: Context, run: ActionRun, *, worked: bool, by: Actor
         raise Refused("nothing_to_decide", f"{run.title} is {run.state.value}; nothing to decide any more.", audit=False)
     act.must_be_allowed(tx, ctx, run, by=by, now=now)
     verdict = Verdict.VERIFIED if worked else Verdict.FAILED
-    conclude(
-        tx, ctx, run, verdict=verdict, reason=f"{by.id} says that it {'worked' if worked else 'did not work'}.", value=None, by=by, now=now
+    seen = run if run.executed_at or not worked else run.with_(executed_at=run.started_at or now)
+    judged = conclude(
+        tx, ctx, seen, verdict=verdict, reason=f"{by.id} says that it {'worked' if worked else 'did not work'}.", value=None, by=by, now=now
     )
+    if seen is not run:  # Muster never saw it take effect; now that a person says so, it has an owner, an end and a way back (rule S23)
+        action = _action(ctx.shelf.pinned(tx, run.runbook), run)
+        register.open_for(tx, ctx, incidents.get(tx, run.incident_id), judged, after=action.undo.after, then=action.undo.then, now=now)
     return f"Noted: {run.title} {'worked' if worked else 'did not work'}."
 
 
@@ -368,6 +376,6 @@ def escalate(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) 
     incident = incidents.get(tx, run.incident_id)
     owner = ctx.shelf.pinned(tx, run.runbook).header.owner
     said = entry(EntryKind.ESCALATED, f"{by.id} calls {owner}: {run.title} was {run.state.value}.", now=now, actor=by, run=run.id)
-    call = call_owner(ctx, run, f"{by.id} needs help: {run.title} was {run.state.value}.", now=now)
+    call = call_owner(ctx, run, f"{by.id} needs help: {run.title} was {run.state.value}.", now=now, by=by)
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[call])
     return f"{owner} is called in the thread."

@@ -1,5 +1,6 @@
 """What a decision about a run must know: who people are now, what is locked, what ran lately. Loaded in the deciding transaction."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from actions.guards import Attempt, HeldLock, Pause, State
@@ -27,7 +28,7 @@ def guard_state(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> S
     lately = {run.id: run for run in runs.recent(tx, since=now - LOOK_BACK)}
     lately |= {run.id: run for run in runs.of_incident(tx, incident.id)}
     lately |= {run.id: run for run in runs.in_states(tx, IN_FLIGHT)}
-    same_world = [run for run in lately.values() if world_of(tx, run) == incident.world]
+    same_world = in_world(tx, incident, lately.values())
     held = locks.held(tx, {lock_name(incident, run.target) for run in same_world}, now=now)
     return State(
         runs=same_world,
@@ -41,9 +42,16 @@ def guard_state(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> S
     )
 
 
-def world_of(tx: Tx, run: ActionRun) -> str | None:
-    """The drill's world that a run acted in; None for production. A drill neither blocks production nor is blocked by it."""
-    return incidents.get(tx, run.incident_id).world
+def in_world(tx: Tx, incident: Incident, found: Iterable[ActionRun]) -> list[ActionRun]:
+    """Those runs that acted where this incident's runs act: a drill neither blocks production, nor counts in it, nor is blocked by it."""
+    worlds: dict[int, str | None] = {incident.id: incident.world}
+    same: list[ActionRun] = []
+    for run in found:
+        if run.incident_id not in worlds:
+            worlds[run.incident_id] = incidents.get(tx, run.incident_id).world
+        if worlds[run.incident_id] == incident.world:
+            same.append(run)
+    return same
 
 
 def lock_name(incident: Incident, target: str) -> str:

@@ -2,13 +2,13 @@
 
 import structlog
 
-from bot.flows import execute, undo
+from bot.flows import act, execute, rehearse, undo
 from bot.flows.context import Context
 from bot.flows.records import entry
 from runbooks.people import MUSTER
 from runbooks.run import RunState, Verdict
 from runbooks.timeline import EntryKind
-from storage import incidents, ledger, runs
+from storage import drills, incidents, ledger, runs
 from storage.database import Tx
 from storage.tasks import Task
 
@@ -32,8 +32,13 @@ def buried(tx: Tx, ctx: Context, task: Task, error: str) -> None:
     """A task was given up: on the timeline of its incident, and for a run in doubt with a question to a person."""
     log.error("task.given_up", kind=task.kind, key=task.key, error=error)
     now = ctx.now()
-    if task.kind in {"execute", "look", "undo"} and "run" in task.args:
+    if task.kind in {"execute", "look", "measure", "undo"} and "run" in task.args:
         _in_doubt(tx, ctx, int(task.args["run"]), error)
+    if task.kind == "plan":
+        act.no_plan(tx, ctx, int(task.args["run"]), f"Muster could not make a plan: {error}")
+    if task.kind == "open_drill":
+        drill = drills.get(tx, int(task.args["drill"]))
+        rehearse.abort(tx, ctx, drill, by=MUSTER, now=now, reason=f"Its world did not open: {error}")
     incident_id = task.args.get("incident")
     said = _SAYS.get(task.kind)
     if said and isinstance(incident_id, int) and incidents.find(tx, incident_id):
@@ -45,6 +50,11 @@ def _in_doubt(tx: Tx, ctx: Context, run_id: int, error: str) -> None:
     reason = f"Muster gave up looking: {error}. Look at {run.target} yourself, then say what is true."
     if run.state is RunState.UNDOING:
         undo.not_undone(tx, ctx, run, reason, now=now)
+    elif run.state is RunState.APPROVED:
+        unbegun = f"Muster gave up before it began; nothing was changed: {error}"
+        act.refuse(tx, run, reason=unbegun, now=now, by=MUSTER, tell=True)
+    elif run.state in {RunState.UNKNOWN, RunState.VERIFYING}:
+        execute.conclude(tx, ctx, run, verdict=Verdict.INCONCLUSIVE, reason=reason, value=None, by=MUSTER, now=now)
     elif run.state is RunState.RUNNING:
         unknown = run.to(RunState.UNKNOWN, reason=error)
         runs.save(tx, unknown, was=run.state)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from actions.testing import RecordingBackend
 from bot.configuration import Configuration
@@ -10,13 +11,14 @@ from bot.duty import Duty
 from bot.engine.worker import Worker
 from bot.flows import act, execute, trouble, undo
 from bot.flows.context import Context, Shelf, person_actor
+from bot.flows.respond import measure
 from bot.oncall import OnCallFile
 from runbooks.incident import Incident, Match
 from runbooks.loading import Library
-from runbooks.people import Actor
-from runbooks.run import ActionRun, RunState
+from runbooks.people import MUSTER, Actor
+from runbooks.run import ActionRun, RunState, Verdict
 from runbooks.severity import IncidentClass, Severity
-from storage import incidents, locks, runbook_versions, runs, switches, tasks
+from storage import incidents, locks, mitigations, runbook_versions, runs, switches, tasks
 from storage.database import Database, Tx
 from storage.errors import LeaseLost
 from storage.tasks import Task
@@ -121,6 +123,13 @@ class Stage:
 
         self.ctx.write(work)
 
+    def promised(self, prefix: str) -> list[Task]:
+        """The open tasks whose key begins so."""
+        columns = "SELECT key FROM tasks WHERE state = 'open' ORDER BY id"
+        keys = self.ctx.read(lambda tx: [row.key for row in tx.execute(text(columns))])
+        found = [self.ctx.read(lambda tx, key=key: tasks.get(tx, key)) for key in keys if key.startswith(prefix)]
+        return [task for task in found if task is not None]
+
     def pause(self) -> None:
         """Engage the kill switch."""
         value = {"by": "ben", "reason": "the backend lies", "at": self.clock.now().isoformat()}
@@ -146,7 +155,7 @@ def test_a_worker_that_lost_its_lease_does_not_begin_the_run_a_second_time(stage
 
 
 def _measured(stage: Stage) -> Any:
-    return execute.measure(stage.ctx, stage.incident, stage.book.header.diagnostics[0])
+    return measure(stage.ctx, stage.incident, stage.book.header.diagnostics[0])
 
 
 def test_the_slower_of_two_workers_is_refused_also_before_the_other_has_begun(stage: Stage) -> None:
@@ -173,3 +182,78 @@ def test_a_pause_stops_a_run_that_is_taken_up_again_after_a_crash(stage: Stage) 
     assert "paused all actions" in ended.reason
     assert stage.backend.effects == []
     assert stage.lock() is None
+
+
+def test_a_refused_automatic_undo_does_not_hold_back_the_verdict(database: Database) -> None:
+    """A failed run is on record as failed also while a pause forbids to take it back; the owner is called instead (rules S16, S21)."""
+    stage = Stage(database, verify=dict(acting.action().verify.model_dump(by_alias=True)) | {"otherwise": "undo"})
+    run = stage.executed()
+    stage.pause()
+    verdict = Verdict.FAILED
+    stage.ctx.write(
+        lambda tx: execute.conclude(tx, stage.ctx, run, verdict=verdict, reason="p99 is 3 s.", value=3.0, by=MUSTER, now=stage.clock.now())
+    )
+    assert stage.run(run.id).state is RunState.FAILED
+    assert stage.promised("say:call:")
+
+
+def test_a_person_who_calls_is_heard_also_after_muster_has_called(stage: Stage) -> None:
+    """Each who calls the owner gets a line of their own in the thread: the first call does not swallow the second."""
+    run = stage.executed()
+    failed = run.to(RunState.FAILED)
+    stage.ctx.write(lambda tx: runs.save(tx, failed, was=run.state))
+    now = stage.clock.now()
+    stage.ctx.write(lambda tx: tasks.enqueue(tx, execute.call_owner(stage.ctx, failed, "It failed.", now=now)))
+    stage.ctx.write(lambda tx: execute.escalate(tx, stage.ctx, failed, by=ANA, now=now))
+    assert len(stage.promised("say:call:")) == 2
+
+
+def test_what_a_person_saw_take_effect_has_an_end_like_everything_else(stage: Stage) -> None:
+    """A run that Muster lost sight of and a person calls good stands in the register, with its end, and can be taken back (rule S23)."""
+    run = stage.confirmed()
+    task = stage.claim("execute")
+    running = stage.ctx.write(lambda tx: execute._claim(tx, stage.ctx, run.id, _measured(stage), task=task))
+    lost = running.to(RunState.UNKNOWN)
+    stage.ctx.write(lambda tx: runs.save(tx, lost, was=running.state))
+    now = stage.clock.now()
+    stage.ctx.write(lambda tx: execute._give_to_person(tx, stage.ctx, lost, "nobody answers.", now=now))
+    stage.ctx.write(lambda tx: execute.say_verdict(tx, stage.ctx, runs.get(tx, run.id), worked=True, by=ANA, now=now))
+    item = stage.ctx.read(lambda tx: mitigations.of_run(tx, run.id))
+    assert item is not None
+    assert item.ends_at is not None
+    assert stage.run(run.id).in_force
+
+
+def test_a_run_whose_execution_was_given_up_before_it_began_ends(stage: Stage) -> None:
+    """No run stays approved for ever: what never began is refused with the reason, and its button works again."""
+    run = stage.confirmed()
+    stage.bury("execute", "the runbook cannot be read")
+    ended = stage.run(run.id)
+    assert ended.state is RunState.REFUSED
+    assert "nothing was changed" in ended.reason
+    stage.ctx.write(lambda tx: act.propose(tx, stage.ctx, stage.incident, "turn-up", by=ANA, now=stage.clock.now()))
+
+
+@pytest.mark.parametrize("kind", ["look", "measure"])
+def test_a_watch_that_was_given_up_is_a_question_to_a_person(stage: Stage, kind: str) -> None:
+    """Looking and measuring may fail for good: then the run is not clear, its target is free, and a person is asked."""
+    run = stage.executed()
+    if kind == "look":
+        unknown = run.to(RunState.UNKNOWN)
+        stage.ctx.write(lambda tx: runs.save(tx, unknown, was=run.state, next_at=stage.clock.now()))
+    stage.clock.pass_(minutes=2)
+    execute.sweep(stage.ctx)
+    stage.bury(kind, "a mistake in Muster")
+    assert stage.run(run.id).state is RunState.INCONCLUSIVE
+    assert stage.lock() is None
+
+
+def test_a_dialog_whose_plan_never_came_says_so(stage: Stage) -> None:
+    """Nobody looks at a loading dialog for ever: when the plan was not made in its time, the dialog says it."""
+    ctx, now = stage.ctx, stage.clock.now()
+    run = ctx.write(lambda tx: act.propose(tx, ctx, stage.incident, "turn-up", by=ANA, now=now))
+    ctx.write(lambda tx: act.attach_dialog(tx, run.id, "V1"))
+    stage.clock.pass_(minutes=11)
+    execute.sweep(ctx)
+    assert stage.run(run.id).state is RunState.EXPIRED
+    assert stage.promised(f"dialog:{run.id}:V1")
