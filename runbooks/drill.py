@@ -26,8 +26,10 @@ class Finding(Value):
 
 
 class Drill(Value):
-    """One rehearsal. `slot` is the quarter it counts for, such as 2026-Q4, or the incident that it follows, such as
-    `after INC-42`; one drill a runbook and slot."""
+    """One rehearsal; one for each runbook and slot.
+
+    `slot` is the quarter it counts for, such as 2026-Q4, or the incident that it follows, such as `after INC-42`.
+    """
 
     id: int
     runbook: str

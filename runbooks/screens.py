@@ -233,6 +233,7 @@ class ResolvedMessage(Value):
     review: Review | None = None
     review_owner: Person | None = None
     draft_url: str | None = None
+    redrill_at: Moment | None = None
 
 
 class HandOverDialog(Value):

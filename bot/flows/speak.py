@@ -150,6 +150,7 @@ def _resolved(tx: Tx, ctx: Context, args: Args) -> Message:
         review=review,
         review_owner=ctx.directory.person(review.owner) if review else None,
         draft_url=ctx.page_url(f"/postmortems/{incident.id}"),
+        redrill_at=drills.get(tx, int(args["drill"])).due_at if args.get("drill") else None,
     )
 
 
