@@ -247,16 +247,8 @@ def _tried(entries: Sequence[Entry]) -> Section:
 
 
 def _worked(entries: Sequence[Entry]) -> Section:
-    """Verified runs with their values before and after, each with the run that it judges."""
-    executed = {entry.payload.get("run"): entry for entry in _of(entries, EntryKind.RUN_EXECUTED)}
-    sentences = []
-    for verdict in _of(entries, EntryKind.RUN_VERDICT):
-        if verdict.payload.get("verdict") == "verified":
-            run = executed.get(verdict.payload.get("run"))
-            cites = (run.seq, verdict.seq) if run else (verdict.seq,)
-            sentences.append(Sentence(text=_sentence(verdict.summary), cites=cites))
-    sentences += [_said(entry) for entry in _of(entries, EntryKind.INCIDENT_RESOLVED)]
-    return Section(title="What worked", sentences=tuple(sentences))
+    proven = [_said(entry) for entry in _of(entries, EntryKind.RUN_VERDICT) if entry.payload.get("verdict") == "verified"]
+    return Section(title="What worked", sentences=(*proven, *(_said(entry) for entry in _of(entries, EntryKind.INCIDENT_RESOLVED))))
 
 
 def _contributing(entries: Sequence[Entry]) -> Section:

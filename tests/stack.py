@@ -47,6 +47,7 @@ class Stack:
         self.simulation = f"http://127.0.0.1:{self.simulation_port}"
         self.url = f"http://127.0.0.1:{self.port}"
         self.database_url = database_url or f"sqlite:///{folder / 'muster.sqlite'}"
+        self.configured: Callable[[str], str] = lambda text: text  # a test may make another muster.yaml of the built-in one
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._database: Database | None = None
         self.http = httpx.Client(timeout=10.0)
@@ -70,7 +71,7 @@ class Stack:
     def start_muster(self, *, kill_point: str | None = None, name: str = "muster", wait: bool = True) -> None:
         """Start a Muster process; `kill_point` makes it kill itself there."""
         app = json.loads((self.folder / "workspace" / "app.json").read_text())
-        (self.folder / "muster.yaml").write_text(DEFAULT.read_text())
+        (self.folder / "muster.yaml").write_text(self.configured(DEFAULT.read_text()))
         environment = {
             "SLACK_BOT_TOKEN": app["bot_token"],
             "SLACK_APP_TOKEN": app["app_token"],

@@ -20,6 +20,7 @@ from bot.app import Muster
 from bot.local import short, socket_beside
 from bot.settings import Settings
 from runbooks.errors import MusterError
+from storage import runbook_versions
 
 DEMO = Path(".muster/demo/muster.sqlite")
 PATIENCE = 30.0  # seconds; the server itself waits eight for a plan
@@ -43,6 +44,7 @@ class Connection:
     def __init__(self, *, at: Path | None, muster: Muster | None = None) -> None:
         self._socket, self._muster = at, muster
         self._app: ASGIApp | None = None
+        self._kept = False
 
     @property
     def served(self) -> bool:
@@ -70,6 +72,8 @@ class Connection:
             Answered: the API refuses.
             NotReachable: the server has gone.
         """
+        if method != "GET":
+            self._keep_runbooks()
         params = {name: _plain(value) for name, value in (query or {}).items() if value is not None}
         try:
             answer = asyncio.run(self._send(method, f"{PREFIX}{path}", params, body))
@@ -82,6 +86,13 @@ class Connection:
     async def _send(self, method: str, path: str, params: Mapping[str, str], body: Mapping[str, Any] | None) -> httpx.Response:
         async with httpx.AsyncClient(transport=self._transport(), base_url="http://muster", timeout=PATIENCE) as client:
             return await client.request(method, path, params=params, json=body)
+
+    def _keep_runbooks(self) -> None:
+        """What is decided here may pin a version that no server has seen yet."""
+        if self._muster is not None and not self._kept:
+            muster, now = self._muster, self._muster.clock.now()
+            muster.database.write(lambda tx: [runbook_versions.keep(tx, one, seen_at=now) for one in muster.library.all])
+            self._kept = True
 
     def _transport(self) -> httpx.AsyncBaseTransport:
         if self._socket is not None:
