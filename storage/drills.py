@@ -54,6 +54,11 @@ def save(tx: Tx, drill: Drill, *, was: DrillState, next_at: NextAt = KEEP) -> No
     _shelf.save(tx, drill, table.c.state == was.value, next_at=next_at)
 
 
+def wake(tx: Tx, drill_id: int, next_at: datetime | None) -> None:
+    """Only set when a sweep looks at it next."""
+    _shelf.wake(tx, drill_id, next_at)
+
+
 def due(tx: Tx, now: datetime, limit: int = 100) -> list[Drill]:
     """Those whose `next_at` has come: to be asked for, injected into, ended."""
     return _shelf.due(tx, now, limit)

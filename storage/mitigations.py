@@ -47,6 +47,11 @@ def save(tx: Tx, mitigation: Mitigation, *, next_at: NextAt = KEEP) -> None:
     _shelf.save(tx, mitigation, table.c.ended_at.is_(None), next_at=next_at)
 
 
+def wake(tx: Tx, mitigation_id: int, next_at: datetime | None) -> None:
+    """Only set when a sweep looks at it next."""
+    _shelf.wake(tx, mitigation_id, next_at)
+
+
 def due(tx: Tx, now: datetime, limit: int = 100) -> list[Mitigation]:
     """Those whose `next_at` has come: a reminder, a question, an end."""
     return _shelf.due(tx, now, limit)

@@ -44,6 +44,11 @@ def save(tx: Tx, review: Review, *, was: ReviewState, next_at: NextAt = KEEP) ->
     _shelf.save(tx, review, table.c.state == was.value, next_at=next_at)
 
 
+def wake(tx: Tx, review_id: int, next_at: datetime | None) -> None:
+    """Only set when a sweep looks at it next."""
+    _shelf.wake(tx, review_id, next_at)
+
+
 def due(tx: Tx, now: datetime, limit: int = 100) -> list[Review]:
     """Those whose `next_at` has come: a reminder before, one after."""
     return _shelf.due(tx, now, limit)

@@ -3,9 +3,12 @@
 from datetime import datetime
 from functools import partial
 
+import structlog
+
 from bot.flows.context import Context
 from bot.flows.records import entry, save, say
 from bot.settlement import Buried, Postponed, Settled, Settlement
+from runbooks.errors import MusterError
 from runbooks.escalation import Escalation, Facts, due
 from runbooks.incident import Incident
 from runbooks.operation import Call, OutcomeStatus
@@ -15,7 +18,10 @@ from runbooks.severity import IncidentClass, Severity
 from runbooks.timeline import EntryKind
 from storage import incidents, ledger, measurements, runs, tasks
 from storage.database import Tx
+from storage.errors import StorageUnavailable
 from storage.tasks import NewTask, Task
+
+log = structlog.get_logger(__name__)
 
 PAGE_TIMEOUT = 10.0
 _PAGE_SEVERITY = {Severity.SEV1: "critical", Severity.SEV2: "error", Severity.SEV3: "warning", Severity.SEV4: "info"}
@@ -24,11 +30,24 @@ _PAGE_SEVERITY = {Severity.SEV1: "critical", Severity.SEV2: "error", Severity.SE
 def sweep(ctx: Context) -> int:
     """Fire every rule that has become due, each once for an incident. Looks first, so that most turns write nothing."""
     now = ctx.now()
-    waiting = ctx.read(lambda tx: [incident.id for incident in incidents.open_ones(tx) if _due(tx, ctx, incident, now=now)])
+    waiting = ctx.read(lambda tx: [incident.id for incident in incidents.open_ones(tx) if _may_be_due(tx, ctx, incident, now=now)])
     fired = 0
     for number in waiting:
-        fired += ctx.write(partial(_fire, ctx=ctx, incident_id=number, now=now), name="escalate")
+        try:
+            fired += ctx.write(partial(_fire, ctx=ctx, incident_id=number, now=now), name="escalate")
+        except StorageUnavailable:
+            raise
+        except Exception:  # one incident that cannot be escalated must not leave all the others alone
+            log.exception("escalate.failed", incident=number)
     return fired
+
+
+def _may_be_due(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> bool:
+    try:
+        return bool(_due(tx, ctx, incident, now=now))
+    except MusterError:
+        log.exception("escalate.failed", incident=incident.id)
+        return False
 
 
 def _due(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> list[Escalation]:
@@ -125,7 +144,7 @@ def page(ctx: Context, task: Task) -> Settlement:
             error=outcome.reason,
             throttled=outcome.retry_after is not None,
         )
-    return Buried(error=outcome.reason, apply=lambda tx: _not_paged(tx, ctx, incident_id, target, outcome.reason))
+    return Buried(error=outcome.reason, apply=lambda tx: _not_paged(tx, ctx, incident_id, target, outcome.reason, key=task.key))
 
 
 def _paged(tx: Tx, ctx: Context, incident_id: int, key: str, text: str) -> None:
@@ -134,8 +153,8 @@ def _paged(tx: Tx, ctx: Context, incident_id: int, key: str, text: str) -> None:
     tasks.enqueue(tx, say(key=f"paged:{key}", screen="notice", incident_id=incident_id, text=text))
 
 
-def _not_paged(tx: Tx, ctx: Context, incident_id: int, target: str, reason: str) -> None:
+def _not_paged(tx: Tx, ctx: Context, incident_id: int, target: str, reason: str, *, key: str) -> None:
     now = ctx.now()
     text = f"Paging {target} failed: {reason} Call somebody another way."
     ledger.record(tx, incident_id, [entry(EntryKind.PAGE_FAILED, text, now=now, page=target)], now=now)
-    tasks.enqueue(tx, say(key=f"not_paged:{incident_id}:{target}", screen="notice", incident_id=incident_id, text=text))
+    tasks.enqueue(tx, say(key=f"not_paged:{key}", screen="notice", incident_id=incident_id, text=text))

@@ -16,6 +16,7 @@ from bot.flows.errors import Refused
 from bot.flows.records import entry, redraw_run, save, say
 from bot.flows.respond import measure
 from bot.flows.rights import lock_name
+from bot.flows.sweeping import PUT_OFF, each
 from bot.settlement import Settled, Settlement
 from runbooks.incident import Incident
 from runbooks.operation import Measurement, Outcome, OutcomeStatus
@@ -232,9 +233,7 @@ def sweep(ctx: Context) -> int:
     def work(tx: Tx) -> int:
         now = ctx.now()
         due = runs.due(tx, now, limit=50)
-        for run in due:
-            _due(tx, ctx, run, now=now)
-        return len(due)
+        return each(tx, due, lambda run: _due(tx, ctx, run, now=now), put_off=lambda run: runs.wake(tx, run.id, now + PUT_OFF))
 
     return ctx.write_if(lambda tx: runs.due(tx, ctx.now(), limit=1), work, name="runs")
 

@@ -7,6 +7,7 @@ from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.records import say
 from bot.flows.register import keep, note
+from bot.flows.sweeping import PUT_OFF, each
 from runbooks.people import MUSTER
 from runbooks.run import Mitigation, MitigationEnd
 from runbooks.timeline import EntryKind
@@ -21,9 +22,7 @@ def sweep(ctx: Context) -> int:
     def work(tx: Tx) -> int:
         now = ctx.now()
         due = mitigations.due(tx, now, limit=50)
-        for item in due:
-            _due(tx, ctx, item, now=now)
-        return len(due)
+        return each(tx, due, lambda item: _due(tx, ctx, item, now=now), put_off=lambda item: mitigations.wake(tx, item.id, now + PUT_OFF))
 
     return ctx.write_if(lambda tx: mitigations.due(tx, ctx.now(), limit=1), work, name="mitigate")
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from bot.flows import receive, register
+from bot.flows import act, receive, register
 from bot.flows.context import Context
-from bot.flows.records import entry, save, say
+from bot.flows.records import entry, redraw_run, save, say
 from bot.flows.rights import lock_name
+from bot.flows.sweeping import PUT_OFF, each
 from bot.settlement import Settled, Settlement
 from runbooks.alert import Alert, AlertStatus
 from runbooks.calendar import business_moment, quarter_of
@@ -16,7 +17,7 @@ from runbooks.errors import NotFound, TransitionRefused
 from runbooks.grading import due_in_quarter, due_in_rest, grade
 from runbooks.incident import Incident
 from runbooks.people import MUSTER, Actor
-from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, RunState
+from runbooks.run import IN_FLIGHT, RunState
 from runbooks.runbook import Runbook
 from runbooks.severity import Severity
 from runbooks.timeline import EntryKind
@@ -87,9 +88,7 @@ def sweep(ctx: Context) -> int:
         now = ctx.now()
         _stop_for_real(tx, ctx, now=now)
         due = drills.due(tx, now, limit=50)
-        for drill in due:
-            _due(tx, ctx, drill, now=now)
-        return len(due)
+        return each(tx, due, lambda drill: _due(tx, ctx, drill, now=now), put_off=lambda drill: drills.wake(tx, drill.id, now + PUT_OFF))
 
     def look(tx: Tx) -> object:
         return drills.due(tx, ctx.now(), limit=1) or drills.in_states(tx, [DrillState.RUNNING])
@@ -191,6 +190,9 @@ def open_drill(ctx: Context, task: Task) -> Settlement:
 
 def _inject_alert(tx: Tx, ctx: Context, drill_id: int, runbook: Runbook, *, by: str) -> None:
     drill, now = drills.get(tx, drill_id), ctx.now()
+    if drill.state is not DrillState.RUNNING and drill.world is not None:
+        # It was ended while its world was being made, and its world may have come after it was taken away.
+        tasks.enqueue(tx, NewTask(key=f"drill:{drill.id}:close:late", kind="close_drill", args={"drill": drill.id}))
     if drill.state is not DrillState.RUNNING or drill.incident_id is not None or drill.world is None:
         return
     labels = dict(runbook.header.drill.alert)
@@ -280,7 +282,7 @@ def _close(
     closed = drill.model_copy(update={"state": state, "findings": tuple(findings), "ended_at": now, "reason": reason})
     drills.save(tx, closed, was=drill.state, next_at=None)
     if drill.incident_id is not None:
-        _close_incident(tx, incidents.get(tx, drill.incident_id), closed, by=by, now=now)
+        _close_incident(tx, ctx, incidents.get(tx, drill.incident_id), closed, by=by, now=now)
     where: dict[str, Json] = (
         {"incident_id": drill.incident_id} if drill.incident_id else {"channel": _channel(ctx, drill), "lane": "drills"}
     )
@@ -292,16 +294,17 @@ def _close(
     return closed
 
 
-def _close_incident(tx: Tx, incident: Incident, drill: Drill, *, by: Actor, now: datetime) -> None:
+def _close_incident(tx: Tx, ctx: Context, incident: Incident, drill: Drill, *, by: Actor, now: datetime) -> None:
     """End the rehearsed incident and whatever of it was still under way: its world goes away with it."""
+    act.drop(tx, ctx, incident, reason=OVER, now=now)
     for run in runs.of_incident(tx, incident.id):
-        if run.state in BEFORE_RUNNING:
-            runs.save(tx, run.to(RunState.CANCELLED, ended_at=now, reason=OVER), was=run.state, next_at=None)
-        elif run.state in IN_FLIGHT:
+        if run.state in IN_FLIGHT:
             ended = RunState.FAILED if run.state is RunState.RUNNING else RunState.INCONCLUSIVE
             runs.save(tx, run.to(ended, ended_at=now, reason=OVER), was=run.state, next_at=None)
             locks.release(tx, lock_name(incident, run.target), run.id)
-        register.ended(tx, run, reason=OVER, now=now)
+        if run.executed_at is not None:
+            register.ended(tx, run, reason=OVER, now=now)
+            tasks.enqueue(tx, redraw_run(run, now=now))
     said = entry(
         EntryKind.DRILL_ENDED, f"DRILL {drill.state.value}. {drill.reason}", now=now, actor=by, drill=drill.id, state=drill.state.value
     )
@@ -341,9 +344,9 @@ def move(tx: Tx, ctx: Context, drill: Drill, *, to: datetime, by: Actor, now: da
 
 
 def _stop_for_real(tx: Tx, ctx: Context, *, now: datetime) -> None:
-    """A real SEV1 or SEV2 that opens meanwhile ends every running drill: the same people are needed (mission H2)."""
+    """A real SEV1 or SEV2 meanwhile ends every running drill: the same people are needed (mission H2)."""
     running = drills.in_states(tx, [DrillState.RUNNING])
     real = [item for item in incidents.open_ones(tx, drills=False) if item.severity.rank <= 2] if running else []
-    for drill in running:
-        if real and drill.started_at and real[-1].opened_at >= drill.started_at:
-            abort(tx, ctx, drill, by=MUSTER, now=now, reason=f"{real[-1].ref} is real and comes first.")
+    if real:  # none was when the drill began: it has opened since, or grown worse
+        reason = f"{real[-1].ref} is real and comes first."
+        each(tx, running, lambda drill: abort(tx, ctx, drill, by=MUSTER, now=now, reason=reason), put_off=lambda _drill: None)

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from bot.flows.context import Context
 from bot.flows.records import entry, say
+from bot.flows.sweeping import PUT_OFF, each
 from runbooks.calendar import add_business_days
 from runbooks.incident import Incident
 from runbooks.people import Actor
@@ -47,9 +48,7 @@ def sweep(ctx: Context) -> int:
     def work(tx: Tx) -> int:
         now = ctx.now()
         due = reviews.due(tx, now, limit=50)
-        for review in due:
-            _remind(tx, ctx, review, now=now)
-        return len(due)
+        return each(tx, due, lambda review: _remind(tx, ctx, review, now=now), put_off=lambda one: reviews.wake(tx, one.id, now + PUT_OFF))
 
     return ctx.write_if(lambda tx: reviews.due(tx, ctx.now(), limit=1), work, name="review")
 

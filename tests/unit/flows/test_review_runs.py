@@ -125,10 +125,12 @@ class Stage:
 
     def promised(self, prefix: str) -> list[Task]:
         """The open tasks whose key begins so."""
-        columns = "SELECT key FROM tasks WHERE state = 'open' ORDER BY id"
-        keys = self.ctx.read(lambda tx: [row.key for row in tx.execute(text(columns))])
-        found = [self.ctx.read(lambda tx, key=key: tasks.get(tx, key)) for key in keys if key.startswith(prefix)]
-        return [task for task in found if task is not None]
+
+        def find(tx: Tx) -> list[Task]:
+            keys = [row.key for row in tx.execute(text("SELECT key FROM tasks WHERE state = 'open' ORDER BY id"))]
+            return [task for key in keys if key.startswith(prefix) and (task := tasks.get(tx, key))]
+
+        return self.ctx.read(find)
 
     def pause(self) -> None:
         """Engage the kill switch."""
