@@ -514,6 +514,15 @@ def cancel(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) ->
     return f"{run.title} is taken back; nothing was changed."
 
 
+def drop(tx: Tx, ctx: Context, incident: Incident, *, reason: str, now: datetime) -> None:
+    """Whatever has not started yet will not: the incident is over. Every copy of a request is redrawn."""
+    for run in runs.of_incident(tx, incident.id):
+        if run.state in BEFORE_RUNNING:
+            stopped = run.to(RunState.CANCELLED, ended_at=now, reason=reason)
+            runs.save(tx, stopped, was=run.state, next_at=None)
+            tasks.enqueue(tx, *(_decided(ctx, stopped, now=now) if run.state is RunState.AWAITING_APPROVAL else ()))
+
+
 def must_be_allowed(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) -> None:
     """Whoever may run an action may also end, extend and undo it (rule S22).
 
