@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from actions import planning
-from actions.contract import Backend, BackendError, Conflict, OutcomeUnknown, Throttled
+from actions.contract import Backend, BackendError, Conflict, OutcomeUnknown, Throttled, Unreachable
 from actions.measuring import failed, measured
 from actions.planning import PlanRefused, Request
 from actions.redaction import redact
@@ -191,7 +191,7 @@ class Runner:
         try:
             backend = self.registry.backend(call.operation, call.environment)
             after = backend.apply(call, None, expected=Reading(), key=key, timeout=left())
-        except OutcomeUnknown as error:
+        except (OutcomeUnknown, Unreachable) as error:  # no connection now may be one in a moment, and nobody is left unpaged for that
             return Outcome(status=OutcomeStatus.UNKNOWN, reason=redact(str(error)))
         except (BackendError, NotFound) as error:
             wait = error.retry_after if isinstance(error, Throttled) else None

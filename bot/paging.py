@@ -50,9 +50,20 @@ class SlackPager(OnlyReads):
         people = [person for person in self._on_call.rotation(target, self._clock.now()) if person.slack_id]
         if not people:
             raise Rejected(f"Nobody who has a Slack id is on duty for {target}.")
-        for person in people:
-            self._send(call, person, key=f"{key}:{person.id}")
+        failures = [error for person in people if (error := self._tried(call, person, key=f"{key}:{person.id}"))]
+        lasting = [error for error in failures if isinstance(error, Rejected)]
+        if failures and (len(lasting) < len(failures) or len(failures) == len(people)):
+            raise next((error for error in failures if not isinstance(error, Rejected)), failures[0])
         return Reading(value="sent", revision=key)
+
+    def _tried(self, call: Call, person: Person, *, key: str) -> BackendError | None:
+        """Send to one; one who cannot be reached must not keep the page from the others."""
+        try:
+            self._send(call, person, key=key)
+        except BackendError as error:
+            log.warning("page.not_sent", to=person.id, reason=str(error))
+            return error
+        return None
 
     def _send(self, call: Call, person: Person, *, key: str) -> None:
         incident_id = int(str(call.arguments["source"]).removeprefix("INC-"))
@@ -90,10 +101,18 @@ class Pager(OnlyReads):
         try:
             return self._first.apply(call, value, expected=expected, key=key, timeout=timeout)
         except (OutcomeUnknown, Throttled):
-            raise  # it may have gone out, or will: its own key makes the repetition harmless
+            # It may have gone out, or will: its own key makes the repetition harmless. Until that is known, Slack says it as well.
+            self._said_too(call, value, expected=expected, key=key, timeout=timeout)
+            raise
         except BackendError as error:
             log.warning("page.by_slack_instead", to=call.arguments["to"], reason=str(error))
             return self._second.apply(call, value, expected=expected, key=key, timeout=timeout)
+
+    def _said_too(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> None:
+        try:
+            self._second.apply(call, value, expected=expected, key=key, timeout=timeout)
+        except BackendError as error:
+            log.warning("page.not_by_slack_either", to=call.arguments["to"], reason=str(error))
 
 
 class Answering:

@@ -24,6 +24,7 @@ from storage.tasks import NewTask, Task
 log = structlog.get_logger(__name__)
 
 PAGE_TIMEOUT = 10.0
+DOUBTED_AFTER = 3  # attempts without a trustworthy answer before people are told, some fifteen seconds later
 _PAGE_SEVERITY = {Severity.SEV1: "critical", Severity.SEV2: "error", Severity.SEV3: "warning", Severity.SEV4: "info"}
 
 
@@ -117,6 +118,8 @@ def page(ctx: Context, task: Task) -> Settlement:
     incident_id, target, reason = int(task.args["incident"]), str(task.args["page"]), str(task.args["reason"])
     incident = ctx.read(lambda tx: incidents.get(tx, incident_id))
     people = ctx.on_call.rotation(target, ctx.now())
+    if not incident.is_open:
+        return Settled(result={"skipped": "resolved"})
     if incident.is_drill:
         who = ", ".join(person.name for person in people) or "nobody"
         return Settled(
@@ -138,13 +141,15 @@ def page(ctx: Context, task: Task) -> Settlement:
         names = ", ".join(person.name for person in people) or target
         return Settled(apply=lambda tx: _paged(tx, ctx, incident_id, task.key, f"Paged {target} ({names}): {reason}."))
     if outcome.status is OutcomeStatus.UNKNOWN or outcome.retry_after is not None:
+        if task.attempt >= DOUBTED_AFTER:
+            ctx.write(lambda tx: _doubted(tx, incident_id, target, outcome.reason, key=task.key), name="page_doubted")
         return Postponed(
             seconds=outcome.retry_after or 5.0,
             certain=outcome.retry_after is not None,
             error=outcome.reason,
             throttled=outcome.retry_after is not None,
         )
-    return Buried(error=outcome.reason, apply=lambda tx: _not_paged(tx, ctx, incident_id, target, outcome.reason, key=task.key))
+    return Buried(error=outcome.reason)
 
 
 def _paged(tx: Tx, ctx: Context, incident_id: int, key: str, text: str) -> None:
@@ -153,8 +158,15 @@ def _paged(tx: Tx, ctx: Context, incident_id: int, key: str, text: str) -> None:
     tasks.enqueue(tx, say(key=f"paged:{key}", screen="notice", incident_id=incident_id, text=text))
 
 
-def _not_paged(tx: Tx, ctx: Context, incident_id: int, target: str, reason: str, *, key: str) -> None:
-    now = ctx.now()
+def _doubted(tx: Tx, incident_id: int, target: str, reason: str, *, key: str) -> None:
+    """Said once while Muster still tries: nobody should wait for somebody who was never called."""
+    text = f"It is not certain that {target} was paged: {reason} Muster goes on trying; call somebody another way."
+    tasks.enqueue(tx, say(key=f"page_doubted:{key}", screen="notice", incident_id=incident_id, text=text))
+
+
+def not_paged(tx: Tx, ctx: Context, task: Task, reason: str) -> None:
+    """Nobody was paged and Muster has given up: on the timeline, and in the thread."""
+    incident_id, target, now = int(task.args["incident"]), str(task.args["page"]), ctx.now()
     text = f"Paging {target} failed: {reason} Call somebody another way."
     ledger.record(tx, incident_id, [entry(EntryKind.PAGE_FAILED, text, now=now, page=target)], now=now)
-    tasks.enqueue(tx, say(key=f"not_paged:{key}", screen="notice", incident_id=incident_id, text=text))
+    tasks.enqueue(tx, say(key=f"not_paged:{task.key}", screen="notice", incident_id=incident_id, text=text))

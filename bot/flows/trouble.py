@@ -1,14 +1,16 @@
 """What Muster gave up on: never silent, always with what a person can do (engine.md, "dead is shown to a person")."""
 
+from datetime import datetime
+
 import structlog
 
-from bot.flows import act, execute, rehearse, undo
+from bot.flows import act, escalate, execute, rehearse, undo
 from bot.flows.context import Context
 from bot.flows.records import entry
 from runbooks.people import MUSTER
 from runbooks.run import RunState, Verdict
-from runbooks.timeline import EntryKind
-from storage import drills, incidents, ledger, runs
+from runbooks.timeline import EntryKind, NewEntry
+from storage import drills, incidents, ledger, runs, timeline
 from storage.database import Tx
 from storage.tasks import Task
 
@@ -19,7 +21,6 @@ _SAYS = {
     "say": "Muster could not post a message",
     "redraw": "Muster could not redraw a message",
     "diagnose": "Muster could not run the diagnostics",
-    "page": "Muster could not page",
     "upstream": "Muster could not answer the alert's source",
     "execute": "Muster does not know whether the action took effect",
     "undo": "Muster does not know whether the change was taken back",
@@ -34,6 +35,8 @@ def buried(tx: Tx, ctx: Context, task: Task, error: str) -> None:
     now = ctx.now()
     if task.kind in {"execute", "look", "measure", "undo"} and "run" in task.args:
         _in_doubt(tx, ctx, int(task.args["run"]), error)
+    if task.kind == "page":
+        escalate.not_paged(tx, ctx, task, error)
     if task.kind == "plan":
         act.no_plan(tx, ctx, int(task.args["run"]), f"Muster could not make a plan: {error}")
     if task.kind == "open_drill":
@@ -42,7 +45,14 @@ def buried(tx: Tx, ctx: Context, task: Task, error: str) -> None:
     incident_id = task.args.get("incident")
     said = _SAYS.get(task.kind)
     if said and isinstance(incident_id, int) and incidents.find(tx, incident_id):
-        ledger.record(tx, incident_id, [entry(EntryKind.NOTE_ADDED, f"{said}: {error}", now=now, task=task.key)], now)
+        _note_once(tx, incident_id, entry(EntryKind.NOTE_ADDED, f"{said}: {error}", now=now, task=task.key), now=now)
+
+
+def _note_once(tx: Tx, incident_id: int, note: NewEntry, *, now: datetime) -> None:
+    """A card that cannot be drawn fails each minute for the same reason; a timeline that says it once can still be read."""
+    before = timeline.of_kind(tx, incident_id, note.kind)
+    if not before or before[-1].summary != note.summary:
+        ledger.record(tx, incident_id, [note], now)
 
 
 def _in_doubt(tx: Tx, ctx: Context, run_id: int, error: str) -> None:

@@ -48,7 +48,7 @@ def test_one_row_that_fails_does_not_stop_the_others(ctx: Context, clock: Standi
     good = ctx.write(lambda tx: _standing(tx, ctx, then=MitigationEnd.KEEP, key="good", ends_at=ends + timedelta(seconds=1)))
     clock.pass_(minutes=2)
     mitigate.sweep(ctx)
-    kept, failed = (ctx.read(lambda tx, item=item: mitigations.get(tx, item.id)) for item in (good, bad))
+    kept, failed = ctx.read(lambda tx: [mitigations.get(tx, item.id) for item in (good, bad)])
     assert kept.ended_at is not None
     assert failed.ended_at is None
     assert ctx.read(lambda tx: mitigations.due(tx, ctx.now())) == []
