@@ -1,7 +1,9 @@
 """The JSON API under /api/v1: for scripts, other tools, and the command line. Described by itself at /api/v1/openapi.json."""
 
+import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -31,11 +33,11 @@ def routes(muster: Muster) -> Sequence[BaseRoute]:
     """The API's routes over a running, or only opened, Muster."""
     access = access_of(muster)
     offered = [endpoint for endpoint in ENDPOINTS if endpoint.offered(muster)]
-    description = describe(offered)
+    description = cache(lambda: describe(offered))  # takes a second to make, and few ask
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
 
     async def described(_request: Request) -> Response:
-        return JSONResponse(description)
+        return JSONResponse(await asyncio.get_running_loop().run_in_executor(pool, description))
 
     async def unknown(request: Request) -> Response:
         text = f"There is no {request.method} {request.url.path}; {PREFIX}/openapi.json says what there is."

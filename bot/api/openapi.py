@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
 from bot.api.endpoint import PREFIX, Endpoint
+from bot.api.models import Asked
 from runbooks.value import Json
 
 _REF = "#/components/schemas/{model}"
@@ -95,10 +97,15 @@ def _errors() -> dict[str, Any]:
 
 
 def _schema(answer: Any, schemas: dict[str, Any]) -> dict[str, Any]:
-    """A reference to the model's schema, which is put among the components."""
-    schema = TypeAdapter(answer).json_schema(ref_template=_REF, mode="serialization" if answer is not Error else "validation")
-    schemas |= schema.pop("$defs", {})
-    title = str(schema.get("title", "Answer"))
-    name = re.sub(r"\W+", "_", title).strip("_")
-    schemas[name] = schema
+    """A reference to the model's schema, which is put among the components with those that it needs."""
+    name, made = _made(answer)
+    schemas |= made
     return {"$ref": _REF.format(model=name)}
+
+
+@cache
+def _made(answer: Any) -> tuple[str, dict[str, Any]]:
+    schema = TypeAdapter(answer).json_schema(ref_template=_REF, mode="validation" if issubclass(answer, Asked) else "serialization")
+    beside = schema.pop("$defs", {})
+    name = re.sub(r"\W+", "_", str(schema.get("title", "Answer"))).strip("_")
+    return name, {**beside, name: schema}

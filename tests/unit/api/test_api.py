@@ -51,26 +51,26 @@ def error(answer) -> tuple[int, str]:
     return answer.status_code, said["reason"]
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: one.name)
-def test_nothing_is_answered_without_a_token(muster, endpoint):
+def path_of(endpoint) -> str:
+    """The endpoint's path with a number in each gap."""
+    return V1 + re.sub(r"\{\w+(:int)?\}", "1", endpoint.path)
+
+
+def test_nothing_is_answered_without_a_token(muster):
     """Every endpoint, reading ones too, refuses a caller that proves nothing, and one with a wrong token."""
-    if not endpoint.offered(muster):
-        pytest.skip("offered in the demo only")
-    path = V1 + re.sub(r"\{\w+(:int)?\}", "1", endpoint.path)
-    for caller in (client(muster), client(muster, token="wrong" * 10), client(muster, headers={"Authorization": f"Basic {BEN}"})):
-        answer = caller.request(endpoint.method, path, json={} if endpoint.changes else None)
-        assert error(answer) == (401, "token_needed")
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    callers = client(muster), client(muster, token="wrong" * 10), client(muster, headers={"Authorization": f"Basic {BEN}"})
+    for endpoint in (one for one in ENDPOINTS if one.offered(muster)):
+        for caller in callers:
+            answer = caller.request(endpoint.method, path_of(endpoint), json={} if endpoint.changes else None)
+            assert error(answer) == (401, "token_needed"), endpoint.name
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("endpoint", [one for one in ENDPOINTS if one.changes], ids=lambda one: one.name)
-def test_a_reading_token_changes_nothing(muster, endpoint):
+def test_a_reading_token_changes_nothing(muster):
     """Every endpoint that changes something refuses a token without a person, before it looks at what was asked."""
-    if not endpoint.offered(muster):
-        pytest.skip("offered in the demo only")
-    path = V1 + re.sub(r"\{\w+(:int)?\}", "1", endpoint.path)
-    before = muster.database.read(ledger.head)
-    assert error(client(muster, token=READER).post(path, content=b"{")) == (403, "read_only")
+    before, reader = muster.database.read(ledger.head), client(muster, token=READER)
+    for endpoint in (one for one in ENDPOINTS if one.changes and one.offered(muster)):
+        assert error(reader.post(path_of(endpoint), content=b"{")) == (403, "read_only"), endpoint.name
     assert muster.database.read(ledger.head) == before
 
 
@@ -114,7 +114,13 @@ def test_the_cards_buttons_work_over_the_api(ben, muster):
     assert ben.post(f"{V1}/incidents/1/notes", json={"text": "Looking <!channel>"}).status_code == 200
     assert ben.post(f"{V1}/incidents/1/resolve", json={"resolution": "It went away"}).json()["incident"]["status"] == "resolved"
     kinds = [entry.kind for entry in muster.database.read(lambda tx: timeline.of(tx, 1))]
-    wanted = {EntryKind.INCIDENT_ACKNOWLEDGED, EntryKind.ROLE_TAKEN, EntryKind.SEVERITY_SET, EntryKind.UPDATE_POSTED, EntryKind.INCIDENT_RESOLVED}
+    wanted = {
+        EntryKind.INCIDENT_ACKNOWLEDGED,
+        EntryKind.ROLE_TAKEN,
+        EntryKind.SEVERITY_SET,
+        EntryKind.UPDATE_POSTED,
+        EntryKind.INCIDENT_RESOLVED,
+    }
     assert wanted <= set(kinds)
 
 
@@ -128,54 +134,59 @@ def test_what_is_over_is_refused_with_its_reason(ben):
     assert ben.get(f"{V1}/incidents/1/timeline").json()["entries"] == before
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "expected"),
-    [
-        ("GET", "/incidents/99", None, (404, "not_found")),
-        ("POST", "/incidents/99/acknowledge", "{}", (404, "not_found")),
-        ("GET", "/drills/99", None, (404, "not_found")),
-        ("GET", "/runs/99", None, (404, "not_found")),
-        ("GET", "/runbooks/none", None, (404, "not_found")),
-        ("POST", "/drills", '{"runbook": "none"}', (404, "not_found")),
-        ("POST", "/tasks/99/retry", "{}", (404, "not_found")),
-        ("GET", "/nothing/here", None, (404, "unknown_route")),
-        ("POST", "/incidents", "{", (400, "not_json")),
-        ("POST", "/incidents", "\xff\xfe", (400, "not_json")),
-        ("POST", "/incidents", "[]", (422, "invalid")),
-        ("POST", "/incidents", "{}", (422, "invalid")),
-        ("POST", "/incidents", '{"title": ""}', (422, "invalid")),
-        ("POST", "/incidents", '{"title": 7}', (422, "invalid")),
-        ("POST", "/incidents", '{"title": "x", "sevrity": "SEV1"}', (422, "invalid")),
-        ("POST", "/incidents", '{"title": "x", "severity": "SEV9"}', (422, "invalid")),
-        ("POST", "/incidents", '{"title": "x", "service": "nowhere"}', (422, "invalid")),
-        ("POST", "/incidents", json.dumps({"title": "x" * 141}), (422, "invalid")),
-        ("POST", "/incidents", json.dumps({"title": "x", "pad": "y" * LARGEST_BODY}), (413, "too_large")),
-        ("GET", "/incidents?limit=0", None, (422, "invalid")),
-        ("GET", "/incidents?stauts=open", None, (422, "invalid")),
-        ("GET", "/timeline/verify?head=xyz", None, (422, "invalid")),
-        ("POST", "/runs/99/run", '{"plan_hash": "short"}', (422, "invalid")),
-    ],
+RUBBISH = (
+    ("GET", "/incidents/99", None, (404, "not_found")),
+    ("POST", "/incidents/99/acknowledge", "{}", (404, "not_found")),
+    ("GET", "/drills/99", None, (404, "not_found")),
+    ("GET", "/runs/99", None, (404, "not_found")),
+    ("GET", "/runbooks/none", None, (404, "not_found")),
+    ("POST", "/drills", '{"runbook": "none"}', (404, "not_found")),
+    ("POST", "/tasks/99/retry", "{}", (404, "not_found")),
+    ("GET", "/nothing/here", None, (404, "unknown_route")),
+    ("POST", "/incidents", "{", (400, "not_json")),
+    ("POST", "/incidents", "\xff\xfe", (400, "not_json")),
+    ("POST", "/incidents", "[]", (422, "invalid")),
+    ("POST", "/incidents", "{}", (422, "invalid")),
+    ("POST", "/incidents", '{"title": ""}', (422, "invalid")),
+    ("POST", "/incidents", '{"title": 7}', (422, "invalid")),
+    ("POST", "/incidents", '{"title": "x", "sevrity": "SEV1"}', (422, "invalid")),
+    ("POST", "/incidents", '{"title": "x", "severity": "SEV9"}', (422, "invalid")),
+    ("POST", "/incidents", '{"title": "x", "service": "nowhere"}', (422, "invalid")),
+    ("POST", "/incidents", json.dumps({"title": "x" * 141}), (422, "invalid")),
+    ("POST", "/incidents", json.dumps({"title": "x", "pad": "y" * LARGEST_BODY}), (413, "too_large")),
+    ("GET", "/incidents?limit=0", None, (422, "invalid")),
+    ("GET", "/incidents?stauts=open", None, (422, "invalid")),
+    ("GET", "/timeline/verify?head=xyz", None, (422, "invalid")),
+    ("POST", "/runs/99/run", '{"plan_hash": "short"}', (422, "invalid")),
 )
-def test_rubbish_is_refused_with_a_reason_and_changes_nothing(ben, muster, method, path, body, expected):
+
+
+def test_rubbish_is_refused_with_a_reason_and_changes_nothing(ben, muster):
     """Each malformed or impossible request gets its own status and reason, and leaves no trace."""
     before = muster.database.read(ledger.head)
-    content = body.encode("latin-1") if body is not None else None
-    assert error(ben.request(method, V1 + path, content=content)) == expected
+    for method, path, body, expected in RUBBISH:
+        content = body.encode("latin-1") if body is not None else None
+        assert error(ben.request(method, V1 + path, content=content)) == expected, (path, body)
     assert muster.database.read(ledger.head) == before
     assert muster.database.read(incidents.open_ones) == []
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=20), lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=8), one, max_size=3)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+        lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=8), one, max_size=3),
+    )
+)
 def test_any_json_is_answered_with_json(body):
     """Whatever JSON a model is given, it fits or is refused by field; nothing else comes out."""
     from bot.api.endpoint import Failed, fitted
     from bot.api.models import Declare
 
     try:
-        fitted(Declare, body)
+        kept = fitted(Declare, body)
     except Failed as failed:
-        assert failed.status == 422
-        assert failed.fields
+        kept = failed
+    assert isinstance(kept, Declare) or (kept.status == 422 and kept.fields)
 
 
 def test_only_who_may_sees_a_plan(muster, ben):

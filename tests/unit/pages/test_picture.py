@@ -1,6 +1,7 @@
 """The timeline's picture says what the table says."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,12 +95,12 @@ def test_no_mark_covers_another_and_none_leaves_the_canvas(moments):
     picture = draw(incident(), entries(moments), [run()], None, now=START)
     by_row: dict[float, list] = {}
     for mark in picture.marks:
-        assert LEFT <= mark.x - mark.width / 2 + 0.01
+        assert mark.x - mark.width / 2 + 0.01 >= LEFT
         assert mark.x + mark.width / 2 - 0.01 <= RIGHT
         by_row.setdefault(mark.y, []).append(mark)
     for row in by_row.values():
         row.sort(key=lambda mark: mark.x)
-        assert all(left.x + left.width / 2 <= right.x - right.width / 2 for left, right in zip(row, row[1:], strict=False))
+        assert all(left.x + left.width / 2 <= right.x - right.width / 2 for left, right in pairwise(row))
     assert all(band.y <= mark.y < picture.foot for mark in picture.marks for band in picture.bands[:1])
 
 
@@ -109,12 +110,17 @@ def test_later_is_never_further_left(moments):
     picture = draw(incident(), entries(moments), [], None, now=START)
     at = {entry.seq: entry.occurred_at for entry in entries(moments)}
     marks = sorted((mark for mark in picture.marks if LEFT + 40 < mark.x < RIGHT - 40), key=lambda mark: mark.x)
-    assert all(at[left.first] <= at[right.first] for left, right in zip(marks, marks[1:], strict=False))
+    assert all(at[left.first] <= at[right.first] for left, right in pairwise(marks))
 
 
 def test_entries_stand_in_the_lane_of_who_acted():
     """Alerts, people, Muster and actions each have their own lane."""
-    kinds = [(0, EntryKind.ALERT_FIRED, False), (1, EntryKind.NOTE_ADDED, True), (2, EntryKind.CARD_POSTED, False), (3, EntryKind.RUN_VERDICT, False)]
+    kinds = [
+        (0, EntryKind.ALERT_FIRED, False),
+        (1, EntryKind.NOTE_ADDED, True),
+        (2, EntryKind.CARD_POSTED, False),
+        (3, EntryKind.RUN_VERDICT, False),
+    ]
     assert [lane_of(entry) for entry in entries(kinds)] == [Lane.ALERTS, Lane.PEOPLE, Lane.MUSTER, Lane.ACTIONS]
 
 

@@ -1,0 +1,146 @@
+"""The command line on a database that nobody serves: reading and simple writes work, and what must wait is said."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from bot.cli import app
+from bot.cli.output import plain, table
+from bot.configuration import DEFAULT
+from storage import incidents, tasks
+from storage.database import Database
+from tests.opened import SECRETS, configured
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder with a configuration, and no settings but its own."""
+    for name in [name for name in os.environ if name.startswith(("MUSTER_", "SLACK_", "PAGERDUTY_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "muster.yaml").write_text(configured(DEFAULT.read_text()))
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def database(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """The database that the commands use."""
+    monkeypatch.setenv("MUSTER_DATABASE_URL", sqlite_url)
+    one = Database(url=sqlite_url)
+    yield one
+    one.close()
+
+
+def muster(*words: str):
+    """Run a command."""
+    return CliRunner().invoke(app, list(words))
+
+
+def test_declare_list_ack_and_resolve_without_a_server(database):
+    """An incident goes from its first word to its end; its card waits as a task for the engine, and the command says so."""
+    done = muster("incident", "declare", "Answers are late", "--severity", "2")
+    assert done.exit_code == 0, done.output
+    assert "No server answers here" in done.stderr
+    assert [one["id"] for one in json.loads(muster("incident", "list", "--json").stdout)["items"]] == [1]
+    assert muster("incident", "ack", "INC-1").stdout == "INC-1 is acknowledged by ben.\n"
+    assert muster("incident", "resolve", "1", "It went away").exit_code == 0
+    assert muster("incident", "list").stdout == "Nothing is open.\n"
+    assert database.read(lambda tx: incidents.get(tx, 1)).resolved_by == "ben"
+    assert database.read(tasks.backlog).open > 0
+    assert "INC-1 opened" in muster("timeline", "show", "1").stdout
+    assert muster("timeline", "verify").stdout.startswith("The record holds")
+    assert muster("postmortem", "draft", "1").stdout.startswith("# INC-1")
+
+
+def test_exit_codes_are_as_documented(database):
+    """Not there is 3, wrong words are 2, refused is 4, and each has a sentence on stderr and nothing on stdout."""
+    muster("incident", "declare", "x")
+    muster("incident", "resolve", "1", "done")
+    for words, code in (
+        (("incident", "show", "99"), 3),
+        (("incident", "show", "nonsense"), 2),
+        (("incident", "severity", "1", "SEV9"), 2),
+        (("incident", "ack", "1"), 4),
+        (("timeline", "export", "1", "--format", "pdf"), 2),
+        (("drill", "report", "99"), 3),
+        (("tasks", "retry", "99"), 3),
+        (("clock", "advance", "5"), 2),
+        (("clock", "advance", "5m"), 3),
+    ):
+        done = muster(*words)
+        assert done.exit_code == code, (words, done.output)
+        assert done.stdout == ""
+        assert done.stderr.strip().endswith((".", "?", "4h or 90d")), done.stderr
+
+
+def test_without_a_database_the_command_says_what_to_do(tmp_path, monkeypatch):
+    """Where nothing was ever started, exit code 5 and a sentence; no database is made by looking."""
+    monkeypatch.setenv("MUSTER_DATABASE_URL", f"sqlite:///{tmp_path}/none/muster.sqlite")
+    done = muster("incident", "list")
+    assert done.exit_code == 5
+    assert "muster serve" in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_login_that_stands_nowhere_only_reads(database, tmp_path):
+    """Without a person for this login, reading works and writing is refused with the line to add (rule S4)."""
+    (tmp_path / "muster.yaml").write_text(DEFAULT.read_text())
+    assert muster("incident", "list").exit_code == 0
+    done = muster("incident", "declare", "x")
+    assert done.exit_code == 4
+    assert "login:" in done.stderr
+    assert database.read(incidents.open_ones) == []
+
+
+def test_pause_is_seen_by_everybody_and_ends(database):
+    """The kill switch works from the command line when Slack is down (rule S16)."""
+    assert "paused by ben" in muster("pause", "something is odd").stdout
+    assert "PAUSED" in muster("status").stdout
+    assert muster("resume").stdout == "Actions may run.\n"
+
+
+def test_check_finds_what_is_wrong_and_changes_nothing(tmp_path, monkeypatch):
+    """`check` tries everything, says what is wrong with exit code 1 or 2, and makes no database."""
+    monkeypatch.setenv("MUSTER_DATABASE_URL", f"sqlite:///{tmp_path}/none/muster.sqlite")
+    good = muster("check", "--json")
+    assert good.exit_code == 0, good.stdout
+    assert not [one for one in json.loads(good.stdout) if one["state"] == "WRONG"]
+    monkeypatch.delenv("MUSTER_SECRET_DEMO_ALERTS")
+    assert muster("check").exit_code == 1
+    (tmp_path / "muster.yaml").write_text("poeple: {}\n")
+    wrong = muster("check")
+    assert wrong.exit_code == 2
+    assert "poeple" in wrong.stdout
+    assert not (tmp_path / "none").exists()
+
+
+def test_check_says_when_slack_is_not_there(monkeypatch, tmp_path):
+    """A workspace that does not answer is a finding and not a crash."""
+    monkeypatch.setenv("MUSTER_DATABASE_URL", f"sqlite:///{tmp_path}/none/muster.sqlite")
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-1")
+    monkeypatch.setenv("MUSTER_SLACK_API_URL", "http://127.0.0.1:9/api/")
+    done = muster("check", "--json")
+    assert done.exit_code == 1
+    assert [one["what"] for one in json.loads(done.stdout) if one["state"] == "WRONG"] == ["slack"]
+
+
+def test_db_upgrade_makes_a_schema_and_twice_is_once(tmp_path, monkeypatch):
+    """The schema is made by one command, and a second time changes nothing."""
+    monkeypatch.setenv("MUSTER_DATABASE_URL", f"sqlite:///{tmp_path}/new/muster.sqlite")
+    assert muster("db", "upgrade").exit_code == 0
+    assert muster("db", "upgrade").exit_code == 0
+    assert muster("incident", "list").stdout == "Nothing is open.\n"
+
+
+@given(st.text())
+def test_no_text_reaches_the_terminal_as_a_command(text):
+    """Escape sequences, line ends and direction marks of an alert's words stay harmless in a table."""
+    assert plain(text).isprintable()
+    assert len(table([(text, "x")], ("A", "B")).splitlines()) == 2
