@@ -28,7 +28,7 @@ from bot.ingress.measures import IntakeCounters
 from bot.secret import Secrets
 from storage import migrations
 from storage.database import Database
-from tests.bench.serving import CONNECTIONS, environment_of_secrets
+from tests.bench.serving import CONNECTIONS, environment_of_secrets, upgraded
 
 Append = Callable[[bytes], "Future[None]"]
 GROUP = 128  # as many as Muster's own writer commits at once
@@ -93,7 +93,7 @@ def bare(append: Append | None) -> Starlette:
 
 def muster_intake(url: str, configuration: Path) -> Starlette:
     """Muster's intake as it is, with nobody behind it who takes what came in."""
-    database = Database(url=url)
+    database = Database(url=upgraded(url))
     migrations.ready(database)
     secrets = Secrets(environ=environment_of_secrets(), folder=configuration.parent)
     routes = intake.routes(

@@ -33,6 +33,7 @@ from tests.bench.serving import (
     limit,
     muster,
     service,
+    upgraded,
     write_configuration,
     write_runbooks,
 )
@@ -130,7 +131,7 @@ async def whole(plan: Plan, place: Place) -> Report:
     """The whole of Muster: alert to card, click to acknowledgement, then floods until triage is through, and its memory."""
     outside, server = await open_outside()
     write_configuration(place.folder, outside.port)
-    url = place.fresh("whole")
+    url = upgraded(place.fresh("whole"))
     try:
         with muster(
             folder=place.folder, database=url, configuration=place.configuration, outside_port=outside.port, runbooks=place.runbooks
@@ -241,7 +242,7 @@ async def starts(plan: Plan, place: Place) -> Report:
     took: dict[str, list[float]] = {"new": [], "again": []}
     try:
         for turn in range(plan.starts):
-            url = place.fresh(f"start-{turn}")
+            url = upgraded(place.fresh(f"start-{turn}"))
             for kind in ("new", "again"):
                 with muster(
                     folder=place.folder, database=url, configuration=place.configuration, outside_port=outside.port, runbooks=place.runbooks

@@ -15,6 +15,8 @@ import httpx
 from bot.worlds import free_port
 from runbooks.scaffold import new
 from runbooks.severity import IncidentClass
+from storage import migrations
+from storage.database import Database
 
 ROOT = Path(__file__).parents[2]
 CONNECTIONS = 32
@@ -126,6 +128,15 @@ def limit(mode: str, *, folder: Path, database: str, configuration: Path) -> Ite
         yield process
     finally:
         process.stop()
+
+
+def upgraded(url: str) -> str:
+    """The URL of a database that Muster will serve. PostgreSQL's schema is brought up to date first, as an operator does; SQLite does it itself."""
+    if not url.startswith("sqlite"):
+        database = Database(url=url)
+        migrations.upgrade(database, "pre")
+        database.close()
+    return url
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -136,20 +137,23 @@ def test_the_version_stands_in_one_place() -> None:
 
 
 def test_the_map_matches_the_tree() -> None:
-    """ARCHITECTURE.md draws each room with every module and folder that stands at its top, and with nothing that is gone."""
-    text = (ROOT / "ARCHITECTURE.md").read_text()
-    section = text.partition("## The tree")[2].partition("\n## ")[0]
-    rooms = {
-        room: set(re.findall(r"`([a-z_]+)(?:/|\.py)?`", body.partition("\n### ")[0]))
-        for room, body in re.findall(r"^### `(\w+)/`\n(.*?)(?=^### |\Z)", section, flags=re.DOTALL | re.MULTILINE)
-    }
-    assert rooms == {room: _tops(ROOT / room) for room in ROOMS}
+    """ARCHITECTURE.md names every room and every folder in one, and no folder that is gone."""
+    rows = re.findall(r"^\| (`[a-z_/]+/`(?:, `[a-z_/]+/`)*) \|", (ROOT / "ARCHITECTURE.md").read_text(), flags=re.MULTILINE)
+    drawn = {folder.rstrip("/") for row in rows for folder in re.findall(r"`([^`]+)`", row)}
+    there = {f"{room}/{path.name}" for room in ROOMS for path in (ROOT / room).iterdir() if path.is_dir() and path.name[0] not in "_."}
+    assert drawn - {"docker", "tests"} == there | set(ROOMS)
+    assert [folder for folder in drawn if not (ROOT / folder).is_dir()] == []
 
 
-def _tops(room: Path) -> set[str]:
-    """The modules and folders at a room's top."""
-    modules = {path.stem for path in room.glob("*.py") if not path.stem.startswith("__")}
-    return modules | {path.name for path in room.iterdir() if path.is_dir() and not path.name.startswith(("_", "."))}
+def test_contracts_name_what_exists() -> None:
+    """Every module that ARCHITECTURE.md's table of contracts names is in its room, and offers each function that its row shows."""
+    sections = re.findall(
+        r"^### [^\n]*\(`(\w+)/`\)\n(.*?)(?=^##|\Z)", (ROOT / "ARCHITECTURE.md").read_text(), flags=re.DOTALL | re.MULTILINE
+    )
+    rows = [(room, *row) for room, body in sections for row in re.findall(r"^\| `([a-z_]+)` \| ([^|]+) \|", body, flags=re.MULTILINE)]
+    assert rows
+    shown = [(f"{room}.{module}", name) for room, module, cell in rows for name in re.findall(r"`(\w+)[^`]*`", cell)]
+    assert [f"{module}.{name}" for module, name in shown if not hasattr(import_module(module), name)] == []
 
 
 def locked(path: Path) -> dict[str, tuple[str, frozenset[str]]]:
