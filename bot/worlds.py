@@ -1,5 +1,6 @@
 """The simulated worlds that drills act in: opened and closed over HTTP, in the demo's service or in one started for the purpose."""
 
+import fcntl
 import socket
 import subprocess
 import sys
@@ -21,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 START_WITHIN = 10.0
 CALL_TIMEOUT = 5.0
+ADDRESS = "address"
+KEPT = 32  # runners of worlds; another replica may have taken a world away, so that nobody here was told
 CREATED = 201
 FELT_AFTER = 120.0
 """Seconds for which a drill's fault has been at work when its alert comes."""
@@ -53,9 +56,13 @@ class Worlds:
 
     def runner(self, world: str) -> Runner:
         """The runner of one drill, built without production backends (rule S27)."""
-        if world not in self._runners:
-            self._runners[world] = Runner(registry=drill_registry(url=self.url(), world=world), now=self._now)
-        return self._runners[world]
+        url = self.url()
+        found = self._runners.get(world)
+        if found is None:
+            if len(self._runners) >= KEPT:
+                self._runners.clear()
+            found = self._runners[world] = Runner(registry=drill_registry(url=url, world=world), now=self._now)
+        return found
 
     def url(self) -> str:
         """Where the simulation answers; starts one if none runs.
@@ -64,6 +71,10 @@ class Worlds:
             DeliveryError: none is configured and none can be started here.
         """
         with self._lock:
+            if self._process is not None and self._process.poll() is not None:
+                log.warning("simulation.ended", code=self._process.returncode)
+                self._process, self._url = None, None
+                self._runners.clear()  # they know the old address
             if self._url is None:
                 self._url = self._start()
             return self._url
@@ -85,13 +96,23 @@ class Worlds:
                 certain=True,
                 permanent=True,
             )
-        port = free_port()
         folder = self._folder / "drills"
         folder.mkdir(parents=True, exist_ok=True)
+        if left := _left_over(folder):
+            log.info("simulation.found", url=left)
+            return left
+        port = free_port()
         command = [sys.executable, "-m", "actions.simulation", "--port", str(port), "--data", str(folder), "--seed", "7"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - our own module
         url = f"http://127.0.0.1:{port}"
-        wait_for(f"{url}/healthz", within=START_WITHIN)
+        try:
+            wait_for(f"{url}/healthz", within=START_WITHIN)
+        except DeliveryError:
+            self._process.kill()  # the next attempt starts another one
+            self._process.wait(timeout=5)
+            self._process = None
+            raise
+        (folder / ADDRESS).write_text(url)
         log.info("simulation.started", url=url)
         return url
 
@@ -105,6 +126,22 @@ class Worlds:
         if answer.is_client_error and not (method == "DELETE" and answer.status_code == 404):
             raise DeliveryError(f"The simulated world refused: {answer.text[:300]}", certain=True, permanent=True)
         return answer.status_code
+
+
+def _left_over(folder: Path) -> str | None:
+    """The simulation that an earlier Muster started here and left behind when it was killed: its worlds go on there."""
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            return None  # nobody serves this folder
+    try:
+        url = (folder / ADDRESS).read_text()
+        return url if httpx.get(f"{url}/healthz", timeout=1.0).status_code == 200 else None
+    except (OSError, httpx.HTTPError, httpx.InvalidURL):
+        return None
 
 
 def _seed(world: str) -> int:

@@ -27,7 +27,10 @@ def declare(
     now: datetime,
     link: str | None = None,
 ) -> Incident:
-    """Open an incident in words. `key` is the interaction's, so that the same submit twice is one incident."""
+    """Open an incident in words. `key` is the interaction's, so that the same submit twice is one incident.
+
+    What joins an incident that is open already may make it worse and never milder: whoever declares knows only their part of it.
+    """
     words = " ".join(title.split())[:TITLE_MOST]
     known = ctx.service(service)
     labels = {"declared_by": by.id, **({"service": service} if service else {})}
@@ -36,7 +39,7 @@ def declare(
     alert = Alert(source="people", fingerprint=key[:200], status=AlertStatus.FIRING, labels=labels, title=words, starts_at=now, link=link)
     (incident,) = receive.fold(tx, ctx, [alert], now=now)
     after = incident.model_copy(update={"title": words}) if incident.alerts <= 1 else incident
-    if severity and severity is not incident.severity:
+    if severity and severity is not incident.severity and (incident.alerts <= 1 or severity.worse_than(incident.severity)):
         after = after.with_severity(severity)
     if after is incident:
         return incident

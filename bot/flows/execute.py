@@ -370,11 +370,12 @@ def say_verdict(tx: Tx, ctx: Context, run: ActionRun, *, worked: bool, by: Actor
 
 
 def escalate(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) -> str:
-    """A person calls the owner about a run that did not work."""
-    act.must_be_allowed(tx, ctx, run, by=by, now=now)
+    """A person calls the owner about a run that did not work. It changes nothing, so everybody whom Muster knows may."""
     incident = incidents.get(tx, run.incident_id)
     owner = ctx.shelf.pinned(tx, run.runbook).header.owner
     said = entry(EntryKind.ESCALATED, f"{by.id} calls {owner}: {run.title} was {run.state.value}.", now=now, actor=by, run=run.id)
     call = call_owner(ctx, run, f"{by.id} needs help: {run.title} was {run.state.value}.", now=now, by=by)
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[call])
+    if not ctx.on_call.on_call(owner, now):
+        return f"Nobody is on call for {owner}; your call stands in the thread. Ask somebody else as well."
     return f"{owner} is called in the thread."

@@ -184,6 +184,8 @@ class Desk:
             return self._mitigation(tx, press, by, now)
         if press.run_id is not None and press.kind not in self._pressed:
             return self._run(tx, press, by, now)
+        if press.kind not in self._pressed:
+            raise Refused("unknown_button", "This button says nothing that Muster understands. Use the buttons on the card.")
         incident = incidents.get(tx, _required(press.incident_id))
         self._must_be_current(press, incident, now)
         return self._pressed[press.kind](tx, press, incident, by, now)
@@ -209,7 +211,7 @@ class Desk:
             then=Press(kind=K.PLAN, incident_id=incident.id, step=run.step, run_id=run.id),
         )
 
-    def _plan_with(self, tx: Tx, press: Press, form: dict[str, Json], incident: Incident, by: Actor, now: datetime) -> Reply:
+    def _plan_with(self, tx: Tx, press: Press, form: dict[str, Json], incident: Incident, *, by: Actor, now: datetime) -> Reply:
         """A plan with chosen parameters from the first, for callers that have no dialog to choose them in."""
         action = self.ctx.shelf.pinned(tx, incident.match.runbook).action(_text(press.step))
         asked = form.get("parameters") or {}
@@ -296,8 +298,9 @@ class Desk:
                 return Reply(dialog=dialogs.move_drill(self.ctx, drill, now=now))
 
     def _redraw_invitation(self, tx: Tx, drill_id: int, *, moved: bool, now: datetime) -> None:
-        args = {"screen": "drill_invitation", "drill": drill_id, "moved": moved, "remember": f"drill:{drill_id}", "revision": 2}
-        key = f"redraw:drill:{drill_id}:{int(now.timestamp())}"
+        revision = int(now.timestamp() * 1000)
+        args = {"screen": "drill_invitation", "drill": drill_id, "moved": moved, "remember": f"drill:{drill_id}", "revision": revision}
+        key = f"redraw:drill:{drill_id}:{revision}"
         tasks.enqueue(tx, NewTask(key=key, kind="redraw_known", args=args, lane=f"drill:{drill_id}"))
 
     def _submit(self, tx: Tx, press: Press, form: dict[str, Json], *, visitor: Visitor, by: Actor, now: datetime) -> Reply:
@@ -325,7 +328,7 @@ class Desk:
         self._must_be_current(press, incident, now)
         match press.kind:
             case K.PLAN:
-                return self._plan_with(tx, press, form, incident, by, now)
+                return self._plan_with(tx, press, form, incident, by=by, now=now)
             case K.WRONG_RUNBOOK:
                 return dialogs.wrong_runbook(tx, self.ctx, incident, str(form.get("runbook") or ""), by=by, now=now)
             case K.SET_SEVERITY:

@@ -75,11 +75,11 @@ def keep(tx: Tx, item: Mitigation, *, by: Actor, now: datetime) -> Mitigation:
 
 
 def hand(tx: Tx, item: Mitigation, *, to: str, by: Actor, now: datetime) -> Mitigation:
-    """Another person answers for it from now on."""
+    """Another person answers for it from now on. When it ends, and when they are reminded, stays as it was."""
     if item.owner == to:
         return item
     fresh = item.model_copy(update={"owner": to})
-    mitigations.save(tx, fresh, next_at=item.ends_at)
+    mitigations.save(tx, fresh)
     note(tx, fresh, EntryKind.MITIGATION_HANDED, f"{by.id} hands {item.title} on {item.target} to {to}.", now=now, by=by)
     return fresh
 

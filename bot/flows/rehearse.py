@@ -1,5 +1,6 @@
 """Drills: due each quarter, started by a person, the real path with a simulated world of their own, graded (mission H, path C)."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -38,7 +39,8 @@ def plan_now(tx: Tx, ctx: Context, *, now: datetime) -> None:
 
 
 def _library_key(ctx: Context) -> str:
-    return ",".join(sorted(runbook.id for runbook in ctx.shelf.library.all))[:120]
+    ids = ",".join(sorted(runbook.id for runbook in ctx.shelf.library.all))
+    return hashlib.sha256(ids.encode()).hexdigest()[:16]
 
 
 def plan_quarter(ctx: Context, task: Task) -> Settlement:

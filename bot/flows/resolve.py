@@ -108,5 +108,18 @@ def _settle(tx: Tx, ctx: Context, item: Mitigation, choice: str, carrier: str, *
             undo.request(tx, ctx, runs.get(tx, item.run_id), by=by, reason="Taken back on resolving.", now=now)
         case "hand":
             register.hand(tx, item, to=carrier, by=by, now=now)
+            _tell_carrier(tx, ctx, item, carrier, by=by, now=now)
         case _:
             register.hand(tx, item, to=item.owner if ctx.directory.person(item.owner) else by.id, by=by, now=now)
+
+
+def _tell_carrier(tx: Tx, ctx: Context, item: Mitigation, carrier: str, *, by: Actor, now: datetime) -> None:
+    """Whoever is to answer for a change hears of it, also when they took no part in the incident."""
+    person = ctx.directory.person(carrier)
+    if person is None or person.slack_id is None or carrier in {by.id, item.owner}:
+        return
+    until = f" It ends {item.ends_at:%Y-%m-%d %H:%M} UTC." if item.ends_at else ""
+    text = f"{by.id} resolved INC-{item.incident_id} and handed {item.title} on {item.target} to you; it is still in force.{until}"
+    key = f"handed:{item.id}:{carrier}:{int(now.timestamp() * 1000)}"
+    where = {"lane": f"dm:{person.slack_id}", "to": person.slack_id}
+    tasks.enqueue(tx, say(key=key, screen="notice", incident_id=item.incident_id, text=text, **where))

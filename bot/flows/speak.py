@@ -34,7 +34,10 @@ from storage.tasks import Task
 Args = dict[str, Json]
 Builder = Callable[[Tx, Context, Args], Message | None]
 WAIT_FOR_CARD = 2.0
-"""Seconds until a thread's message looks again for its card, which must stand first."""
+"""Seconds until a thread's message looks again for its card, which must stand first; longer each time."""
+
+LONGEST_WAIT = 60.0
+"""Seconds between two looks for a card that has not come for long: its channel is gone, or Slack is."""
 
 
 def say(ctx: Context, task: Task) -> Settlement:
@@ -51,7 +54,9 @@ def say(ctx: Context, task: Task) -> Settlement:
         return _remember(args, location)
     card = ctx.read(lambda tx: messages.get(tx, f"card:{args['incident']}"))
     if card is None:
-        return Postponed(seconds=WAIT_FOR_CARD, certain=True, error="the card does not stand yet", throttled=True)
+        return Postponed(
+            seconds=min(WAIT_FOR_CARD * task.attempt, LONGEST_WAIT), certain=True, error="the card does not stand yet", throttled=True
+        )
     location = ctx.messenger.post(screen, channel=card.channel, thread=card.ts, key=task.key, look_first=task.in_doubt)
     return _remember(args, location)
 
@@ -86,12 +91,10 @@ def redraw(ctx: Context, task: Task) -> Settlement:
 def _notice(tx: Tx, ctx: Context, args: Args) -> Message:
     incident = incidents.find(tx, int(args["incident"])) if args.get("incident") else None
     people = tuple(person for name in args.get("mentions") or () if (person := ctx.directory.person(str(name))))
-    return Notice(
-        text=str(args["text"]),
-        incident_id=incident.id if incident else None,
-        drill=bool(incident and incident.is_drill),
-        mentions=people,
-    )
+    drill, told = bool(incident and incident.is_drill), str(args["text"])
+    if drill and people:  # a rehearsal wakes nobody who takes no part in it
+        told = f"{told} In a real incident this would call {', '.join(person.name for person in people)}."
+    return Notice(text=told, incident_id=incident.id if incident else None, drill=drill, mentions=() if drill else people)
 
 
 def _run(tx: Tx, ctx: Context, args: Args) -> Message | None:

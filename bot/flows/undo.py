@@ -18,12 +18,14 @@ from runbooks.operation import Outcome, OutcomeStatus
 from runbooks.people import MUSTER, Actor
 from runbooks.run import ActionRun, RunState
 from runbooks.timeline import EntryKind
-from storage import incidents, locks, runs
+from storage import incidents, locks, runs, tasks
 from storage.database import Tx
 from storage.tasks import NewTask, Task
 
 UNDOABLE = frozenset({RunState.VERIFYING, RunState.VERIFIED, RunState.FAILED, RunState.INCONCLUSIVE})
 LOCK_FOR = timedelta(minutes=10)
+HOLD = 90.0
+"""Seconds that the task is held for looking and calling: longer than the runner's limits for both together."""
 
 
 def request(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, reason: str, now: datetime) -> str:
@@ -82,6 +84,7 @@ def undo(ctx: Context, task: Task) -> Settlement:
     run, incident = ctx.read(load)
     if run.state is not RunState.UNDOING or run.plan is None:
         return Settled(result={"state": run.state.value})
+    ctx.write(lambda tx: tasks.renew(tx, task, HOLD), name="hold_undo")
     runner, after = ctx.runner_for(incident), run.outcome.after if run.outcome else None
     outcome = runner.reconcile_undo(run.plan, after=after) if task.in_doubt else None
     if outcome is None or outcome.status is OutcomeStatus.REFUSED:
