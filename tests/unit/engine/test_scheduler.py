@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -13,7 +14,8 @@ from sqlalchemy import text
 
 from bot.engine.scheduler import Spec, Ticker, declare, fire_due, next_slot, slot_name
 from storage import schedules
-from storage.database import Database
+from storage.database import Database, Tx
+from storage.schedules import Schedule
 
 BERLIN = "Europe/Berlin"
 NIGHTLY = Spec(kind="nightly", fields={"hour": "2", "minute": "30"}, zone=BERLIN)
@@ -76,6 +78,30 @@ def test_several_replicas_fire_a_slot_once(database: Database) -> None:
         thread.join(30)
     assert Counter(fired) == {1: 7, 0: 21}
     assert slots(database, "n") == [f"2026-01-0{day}T02:30" for day in range(1, 8)]
+
+
+def test_replicas_that_see_the_same_slot_at_once_fire_it_once(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have read that it is due before either has written: one advances the schedule, the other finds it moved on and fires nothing.
+
+    Ordered transactions never get so far; the compare-and-set must hold without that.
+    """
+    both, real = threading.Barrier(2), schedules.due
+
+    def due(tx: Tx, now: datetime) -> list[Schedule]:
+        found = real(tx, now)
+        both.wait(timeout=20)
+        return found
+
+    replicas = [Database(url=postgres_url) for _ in range(2)]
+    put(replicas[0], "n", NIGHTLY, now=START)
+    monkeypatch.setattr(schedules, "due", due)
+    with ThreadPoolExecutor(2) as pool:
+        at = START + timedelta(hours=3)
+        fired = list(pool.map(lambda replica: replica.write(lambda tx: fire_due(tx, now=at), ordered=False), replicas))
+    assert sorted(fired) == [0, 1]
+    assert slots(replicas[0], "n") == ["2026-01-01T02:30"]
+    for replica in replicas:
+        replica.close()
 
 
 @pytest.mark.parametrize("down", [0, 1, 5])

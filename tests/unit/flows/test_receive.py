@@ -137,6 +137,22 @@ def test_a_resolve_that_comes_before_its_fire_opens_nothing(ctx: Context) -> Non
     assert incident.firing == 1
 
 
+def test_a_resolve_and_the_next_fire_in_one_batch_are_both_counted(ctx: Context) -> None:
+    """What waited without an incident keeps its own row and count when the alert gets one in the same batch."""
+    deliver(ctx, alert(ended=after(5)), alert(at=after(10)))
+    (incident,) = opened(ctx)
+    waited = ctx.read(lambda tx: alerts.of_incident(tx, 0))
+    assert [(row.count, row.status) for row in (*waited, *rows(ctx, incident))] == [(1, AlertStatus.RESOLVED), (1, AlertStatus.FIRING)]
+
+
+def test_a_new_start_is_never_taken_for_a_late_delivery(ctx: Context) -> None:
+    """Clocks differ: a fire with a start of its own counts, even where it lies before the end that Muster heard of. Rather one too many."""
+    deliver(ctx, alert())
+    deliver(ctx, alert(ended=after(5)))
+    (incident,) = deliver(ctx, alert(at=after(4)))
+    assert incident.firing == 1
+
+
 def test_a_late_resolve_does_not_end_what_began_again(ctx: Context) -> None:
     """A fire of a later time may overtake the resolve of the earlier one: what fires now goes on firing."""
     deliver(ctx, alert())
