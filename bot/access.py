@@ -18,6 +18,9 @@ LOCAL_UID = "muster.uid"
 
 COOKIE = "muster_token"
 
+PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+"""Headers by which a proxy shows itself: whoever comes through one is not on this machine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
@@ -38,8 +41,7 @@ class Access:
 
     def __init__(self, *, configuration: Configuration, tokens: Tokens, bound_to: str, public_url: str) -> None:
         self._configuration, self._tokens = configuration, tokens
-        self._loopback = is_loopback(bound_to)
-        self._hosts = {"localhost", (urlsplit(public_url).hostname or "").lower()}
+        self._only_here = is_loopback(bound_to) and _is_here((urlsplit(public_url).hostname or "").lower())
 
     def guest(self, scope: Mapping[str, Any]) -> Guest | None:
         """Whoever proved who they are by a Bearer token or by the Unix socket; None for anybody else."""
@@ -51,12 +53,15 @@ class Access:
     def reader(self, scope: Mapping[str, Any], cookie: str | None) -> bool:
         """Whether the pages may be shown: to a guest, to the cookie of one, and to anybody where only this machine can ask.
 
-        On loopback the Host header must be a name of this machine, so that no page in the same browser can read ours by pointing
-        its own name here (DNS rebinding).
+        That is: Muster listens on a loopback address, its public address is one too, and no proxy stands in between. The Host header
+        must then be a name of this machine, so that no page in the same browser can read ours by pointing its own name here (DNS
+        rebinding).
         """
         if self.guest(scope) is not None or (cookie and self.of_token(cookie) is not None):
             return True
-        return self._loopback and self._own_name(Headers(raw=scope["headers"]).get("host", ""))
+        headers = Headers(raw=scope["headers"])
+        forwarded = any(name in headers for name in PROXIES)
+        return self._only_here and not forwarded and _is_here((urlsplit(f"//{headers.get('host', '')}").hostname or "").lower())
 
     def of_token(self, token: str) -> Guest | None:
         """The guest with this token."""
@@ -67,10 +72,6 @@ class Access:
         login = login_of(uid)
         person = self._configuration.person_for_login(login)
         return Guest(name=login, person=person, may_write=person is not None, via="cli")
-
-    def _own_name(self, host: str) -> bool:
-        name = (urlsplit(f"//{host}").hostname or "").lower()
-        return name in self._hosts or is_loopback(name)
 
 
 def login_of(uid: int) -> str:
@@ -87,3 +88,7 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_here(host: str) -> bool:
+    return host == "localhost" or is_loopback(host)

@@ -17,6 +17,7 @@ import httpx
 import typer
 
 from bot.access import login_of
+from bot.cli.connection import DEMO
 from bot.configuration import DEFAULT
 from bot.worlds import free_port
 
@@ -91,7 +92,7 @@ def demo(
     parts: list[Part] = []
     try:
         _start(data, port, parts)
-        _announce(parts)
+        _announce(parts, data)
         _keep_up(parts, data)
     except KeyboardInterrupt:
         sys.stdout.write("\nStopping …\n")
@@ -190,8 +191,13 @@ def _token(path: Path) -> str:
     return path.read_text().strip()
 
 
-def _announce(parts: list[Part]) -> None:
-    sys.stdout.write(f"\n  Muster is ready. Open {parts[0].url}\n\n  Ctrl-C ends it.\n\n")
+def _announce(parts: list[Part], data: Path) -> None:
+    setting = "" if data == (Path.cwd() / DEMO).parent else f"MUSTER_DATABASE_URL=sqlite:///{data / DEMO.name} "
+    sys.stdout.write(f"\n  Muster is ready. Open {parts[0].url}\n\n")
+    sys.stdout.write(
+        f"  Timelines and post-mortems: {parts[-1].url}/incidents\n  In another terminal:        {setting}muster incident list\n\n"
+    )
+    sys.stdout.write("  Ctrl-C ends it.\n\n")
     sys.stdout.flush()
 
 

@@ -19,7 +19,8 @@ OK, ERROR, USAGE, NOT_FOUND, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 refused; nobody answers."""
 
 _BY_STATUS = {400: USAGE, 401: REFUSED, 403: REFUSED, 404: NOT_FOUND, 409: REFUSED, 413: USAGE, 422: USAGE, 503: UNREACHABLE}
-WIDEST = 90  # characters of one cell; the whole stands in the JSON
+WIDEST, LAST = 90, 400
+"""Characters of one cell, and of the last one of a row, which pushes nothing aside; the whole stands in the JSON."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Number = Annotated[str, typer.Argument(help="The incident, as 42 or INC-42.", metavar="INCIDENT")]
@@ -76,7 +77,7 @@ def table(rows: Sequence[Sequence[object]], heads: Sequence[str], *, empty: str 
     """Columns as wide as they need to be. Text from outside cannot move the cursor or colour the terminal."""
     if not rows:
         return empty
-    cells = [[plain(str(cell)) for cell in row] for row in rows]
+    cells = [[*(plain(str(cell)) for cell in row[:-1]), plain(str(row[-1]), most=LAST)] for row in rows]
     widths = [max(len(head), *(len(row[index]) for row in cells)) for index, head in enumerate(heads)]
     lines = [list(heads), *cells]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)

@@ -30,7 +30,17 @@ def outside(tmp_path: Path, sqlite_url: str) -> Iterator[Muster]:
         yield one
 
 
-PATHS = ["/incidents", "/incidents/1", "/postmortems", "/postmortems/1", "/drills", "/drills/1", "/readiness", "/runbooks", "/runbooks/inference-latency"]
+PATHS = [
+    "/incidents",
+    "/incidents/1",
+    "/postmortems",
+    "/postmortems/1",
+    "/drills",
+    "/drills/1",
+    "/readiness",
+    "/runbooks",
+    "/runbooks/inference-latency",
+]
 
 
 def test_every_page_is_shown_here_without_a_token_and_can_run_nothing(muster):
@@ -61,6 +71,15 @@ def test_another_name_for_this_machine_reads_nothing(muster):
     rebinding = client(muster, headers={"Host": "evil.example.net"})
     assert rebinding.get("/incidents/1", follow_redirects=False).status_code == 401
     assert client(muster, headers={"Host": "localhost:8080"}).get("/incidents/1").status_code == 200
+
+
+def test_whoever_comes_through_a_proxy_is_not_here(muster, tmp_path, sqlite_url):
+    """A proxy on the same machine makes nobody local: by its headers, and by a public address elsewhere."""
+    for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+        assert client(muster, headers={name: "127.0.0.1"}).get("/incidents", follow_redirects=False).status_code == 401
+    with opened(tmp_path, sqlite_url, MUSTER_PUBLIC_URL="https://muster.example.com") as proxied:
+        assert client(proxied).get("/incidents", follow_redirects=False).status_code == 401
+        assert client(proxied, token=READER).get("/incidents").status_code == 200
 
 
 def test_outside_a_token_is_needed_and_a_cookie_keeps_it(outside):
