@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from fnmatch import fnmatch
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -107,6 +108,14 @@ def test_the_example_of_the_container_sets_what_there_is() -> None:
     named = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", (ROOT / "docker" / "env.example").read_text(), flags=re.MULTILINE))
     secrets = set(re.findall(r"\{env: ([A-Z_]+)\}", (ROOT / "muster.example.yaml").read_text()))
     assert named <= {variable.name for variable in VARIABLES} | secrets
+
+
+def test_everything_is_packed() -> None:
+    """Every file of the rooms that is no Python is package data, so that an installed Muster has its pages, styles and runbooks, too."""
+    patterns = [one.removeprefix("**/") for one in PROJECT["tool"]["setuptools"]["package-data"]["*"]]
+    files = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    loose = [str(path.relative_to(ROOT)) for path in files if path.suffix != ".py" and not any(fnmatch(path.name, one) for one in patterns)]
+    assert loose == []
 
 
 @pytest.mark.parametrize("group", ["muster.backends", "muster.sources"])

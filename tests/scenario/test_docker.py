@@ -19,6 +19,8 @@ from storage.database import Database
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests" / "docker.sh"
 USER = 10001
+PACKED = ("/incidents", "/runbooks/inference-latency", "/pages/muster.css")
+"""What shows that templates, runbooks and styles came along into the image."""
 CONFIGURATION = """
 people: {ana: {name: Ana Silva, email: ana@example.com}}
 teams: {ml-platform: {lead: ana, members: [ana]}}
@@ -93,6 +95,7 @@ def test_a_container_keeps_its_incident_over_a_restart(folders: tuple[Path, Path
         assert deliver(url) == 202
         healthy = subprocess.run([SCRIPT, "healthy", name], capture_output=True, text=True, check=False)
         assert healthy.returncode == 0, healthy.stderr
+        assert {path: httpx.get(f"{url}{path}", timeout=10).status_code for path in PACKED} == dict.fromkeys(PACKED, 200)
     assert (data / "muster.sqlite").stat().st_uid == USER
     with container(data, etc, f"{name}-again") as url:
         assert deliver(url) == 202
