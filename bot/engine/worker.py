@@ -89,8 +89,9 @@ class Worker:
         if self._loop.is_alive():
             self._loop.join(timeout=grace)
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for _ in range(self._threads):  # a thread that is free can be taken
-            self._free.acquire(timeout=max(ends - time.monotonic(), 0.0))
+        free = sum(self._free.acquire(timeout=max(ends - time.monotonic(), 0.0)) for _ in range(self._threads))
+        if free:  # all of them, or the grace is over
+            self._free.release(free)
 
     def wake(self) -> None:
         """There may be something to do: look now and not at the next poll."""
