@@ -19,7 +19,7 @@ def number(value: float, unit: str | None = None, *, beside: float | None = None
         beside is not None and value != beside and digits < _MOST_DIGITS and _shown(value * scale, digits) == _shown(beside * scale, digits)
     ):
         digits += 1
-    small = unit == "ratio" and beside is None and abs(value * scale) < _NOTHING
+    small = unit == "ratio" and abs(value * scale) < _NOTHING and (beside is None or abs(beside * scale) >= _NOTHING)
     shown = "0" if small else _shown(value * scale, digits)
     return f"{shown} %" if unit == "ratio" else f"{shown} {unit}" if unit else shown
 

@@ -91,10 +91,13 @@ class Proposal(Value):
 
     @property
     def step(self) -> str:
-        """From the present to the wanted, in one: `2 → 4 replicas`; a word that both end with is said once."""
+        """From the present to the wanted, in one: `2 → 4 replicas`, `route primary → backup`; a word that both share is said once."""
         before, _, unit = self.before_text.rpartition(" ")
-        shared = before and unit.isalpha() and self.after_text.endswith(f" {unit}")
-        return f"{before if shared else self.before_text} → {self.after_text}"
+        if before and unit.isalpha() and self.after_text.endswith(f" {unit}"):
+            return f"{before} → {self.after_text}"
+        kind, _, after = self.after_text.partition(" ")
+        shared = after and kind.isalpha() and self.before_text.startswith(f"{kind} ")
+        return f"{self.before_text} → {after if shared else self.after_text}"
 
     def reversed(self) -> "Proposal":
         """The way back, for its words."""

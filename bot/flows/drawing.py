@@ -95,7 +95,7 @@ def _withheld(incident: Incident, action: Action, measured: dict[str, Measuremen
         reading = measured.get(diagnostic)
         if reading and reading.value is not None and not threshold.holds(reading.value):
             found = number(reading.value, reading.unit, beside=threshold.limit)
-            return f"{reading.title} is {found}; it must be {limit(threshold, reading.unit)}"
+            return f"{reading.title} {found}, must be {limit(threshold, reading.unit)}"
     return None
 
 
@@ -134,7 +134,7 @@ def _diagnosis(runbook: Runbook, measured: dict[str, Measurement]) -> tuple[Show
 def _suspects(tx: Tx, incident: Incident) -> list[Suspect]:
     if incident.is_drill:
         return []
-    recent = changes.between(tx, since=incident.began_at - timedelta(hours=24), until=incident.opened_at + timedelta(minutes=5))
+    recent = changes.between(tx, since=incident.began_at - timedelta(hours=24), until=incident.opened_at)
     return rank(recent, began_at=incident.began_at, service=incident.service, incident_class=incident.incident_class)[:3]
 
 

@@ -105,7 +105,7 @@ def _missing(tx: Tx, incident: Incident, resolution: str, choices: dict[str, Jso
 def _settle(tx: Tx, ctx: Context, item: Mitigation, choice: str, carrier: str, *, by: Actor, now: datetime) -> None:
     match choice:
         case "revert":
-            undo.request(tx, ctx, runs.get(tx, item.run_id), by=by, reason="Taken back on resolving.", now=now)
+            undo.request(tx, ctx, runs.get(tx, item.run_id), by=by, reason="Undone on resolving.", now=now)
         case "hand":
             register.hand(tx, item, to=carrier, by=by, now=now)
             _tell_carrier(tx, ctx, item, carrier, by=by, now=now)

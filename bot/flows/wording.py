@@ -31,10 +31,10 @@ def run_text(ctx: Context, line: RunLine) -> str:
         case RunState.INCONCLUSIVE:
             return f"Not clear whether it worked: {_done(run)}. {run.verdict_reason or run.reason}"
         case RunState.UNDOING:
-            return f"Taking back: {run.title}."
+            return f"Undoing: {run.title}."
         case RunState.UNDONE:
             who = _name(ctx, run.undo_requested_by or "muster")
-            return f"Taken back by {who}: {_words(run, back=True)}. {run.undo_reason}".strip()
+            return f"Undone by {who}: {run.title}, {_words(run, back=True)}. {run.undo_reason}".strip()
         case RunState.UNKNOWN:
             return f"Muster does not know whether {run.title} took effect, and is looking. {run.reason}"
         case _:
@@ -48,9 +48,9 @@ def next_step(ctx: Context, line: RunLine) -> str:
         case RunState.VERIFIED if mitigation and mitigation.ended_at is None:
             return _ends(ctx, mitigation)
         case RunState.FAILED:
-            return "Take it back, or try the runbook's next action."
+            return "Undo it, or try the runbook's next action."
         case RunState.INCONCLUSIVE:
-            return "Did it work? Say so, or take it back."
+            return "Did it work? Say so, or undo it."
         case RunState.UNKNOWN:
             return "You will see here what is true. Do not repeat it by hand before that."
     return ""
@@ -77,7 +77,7 @@ def run_buttons(line: RunLine) -> tuple[Button, ...]:
 def _ends(ctx: Context, mitigation: Mitigation) -> str:
     if mitigation.ends_at is None:
         return ""
-    then = {"revert": "is taken back by itself", "ask": f"{_name(ctx, mitigation.owner)} is asked whether it stays", "keep": "stays"}
+    then = {"revert": "is undone by itself", "ask": f"{_name(ctx, mitigation.owner)} is asked whether it stays", "keep": "stays"}
     return f"Ends {mitigation.ends_at:%Y-%m-%d %H:%M} UTC: then it {then[mitigation.then.value]}."
 
 

@@ -31,6 +31,7 @@ _SLACK_ID = re.compile(r"[UW][A-Z0-9]{1,30}")
 _ADDRESS = re.compile(r"https?://[^\s<>|\"\\^`{}\x00-\x20]+", re.IGNORECASE)
 _FAR = timedelta(hours=18)  # beyond it a bare clock time may mean another day to the reader
 _UTC = re.compile(r"\b(?:(?P<day>\d{4}-\d\d-\d\d) )?(?P<clock>\d\d:\d\d(?::\d\d)?) UTC\b")
+_LONG = 300  # seconds from which on people count in minutes, hours and days
 _NOTHING = 0.005  # per cent; a smaller share is noise of the arithmetic
 _MONEY = re.compile(r"[A-Z]{3}(?:\b.*)?")
 
@@ -164,9 +165,11 @@ def number(value: float, unit: str | None = None, *, beside: float | None = None
         return "no data"
     if unit in {"ratio", "%"}:
         factor = 100 if unit == "ratio" else 1
-        if beside is None and abs(value * factor) < _NOTHING:
+        if abs(value * factor) < _NOTHING and (beside is None or abs(beside * factor) >= _NOTHING):
             return "0 %"
         return f"{_rounded(value * factor, beside * factor if beside is not None else None)} %"
+    if unit == "s" and abs(value) >= _LONG:
+        return lasting(value)
     if unit and _MONEY.fullmatch(unit):
         return f"{value:,.2f} {line(unit, 40)}"
     shown = _rounded(value, beside)

@@ -33,7 +33,7 @@ def plan_text(screen: ApprovalRequest, now: Moment) -> str:
         plans.expectation(plan, ""),
         plans.ending(plan, ends_at=None, reminder_at=None, now=now),
         plans.costs(plan.cost),
-        plans.checks(plan.checks, ""),
+        plans.checks(plan.checks, "", now=now),
     ]
     return "\n".join(filter(None, lines))
 

@@ -94,7 +94,7 @@ def plan_dialog(screen: PlanDialog) -> Json:
     sheet.add(section(plans.expectation(plan, screen.watch)))
     sheet.add(section(plans.ending(plan, ends_at=screen.ends_at, reminder_at=screen.reminder_at, now=plan.made_at)))
     sheet.add(section(plans.costs(plan.cost)))
-    sheet.add(context(plans.checks(plan.checks, screen.last_run)))
+    sheet.add(context(plans.checks(plan.checks, screen.last_run, now=plan.made_at)))
     if not runnable:
         _refused(sheet, screen)
         return view(_titled(incident, "plan"), sheet, close="Close")
@@ -107,7 +107,8 @@ def plan_dialog(screen: PlanDialog) -> Json:
 
 
 def _refused(sheet: Sheet, screen: PlanDialog) -> None:
-    sheet.add(section(f"*Cannot run now.* {text.told(screen.refusal or '', 1_500, near=screen.plan.made_at)}"))
+    why = (screen.refusal or "").removeprefix("Not run: ")
+    sheet.add(section(f"*Cannot run now.* {text.told(why[:1].upper() + why[1:], 1_500, near=screen.plan.made_at)}"))
     again = Press(kind=PressKind.PLAN, incident_id=screen.incident.id, step=screen.plan.step)
     sheet.add_all(rows([button("Plan again", again, spoken=f"Plan {screen.title} again")]))
 

@@ -30,6 +30,7 @@ from runbooks.value import Moment
 _LINKS = 6
 _LINES = 6
 _MEASURED = 12
+_STANDING = 8
 
 
 def incident_card(card: IncidentCard) -> Drawn:
@@ -49,6 +50,7 @@ def incident_card(card: IncidentCard) -> Drawn:
     if card.incident.is_open:
         sheet.add(section(_over(card)), spare=3)
         sheet.add(context(_measured(card)), spare=3)
+        sheet.add(context(_standing(card)), spare=5)
     sheet.add(context(_suspects(card)), spare=5)
     sheet.add(context(_links(card.links)), spare=6)
     if card.incident.is_open:
@@ -192,8 +194,14 @@ def _state(card: IncidentCard) -> str:
         parts.append(f"Commander {text.mention(card.commander)}")
     if incident.mitigated_at is not None and incident.is_open:
         parts.append(f"Mitigated {text.when(incident.mitigated_at, card.drawn_at)}")
-    said = _lines(*card.state_lines)
-    return "\n".join(filter(None, [DOT.join(parts), said]))
+    return DOT.join(parts)
+
+
+def _standing(card: IncidentCard) -> str:
+    """How what the runbook may touch is set at present: flags, releases, replicas, limits (mission B2)."""
+    shown = [text.line(item, 120) for item in card.state_lines[:_STANDING]]
+    more = [f"and {len(card.state_lines) - _STANDING} more"] if len(card.state_lines) > _STANDING else []
+    return f"Set now: {DOT.join([*shown, *more])}" if shown else ""
 
 
 def _runs(card: IncidentCard) -> str:
@@ -267,18 +275,22 @@ def trust_line(fresh: Freshness) -> str:
     warned = (fresh.warning or "").lower()
     parts = [f"{text.line(fresh.runbook, 80)} v{fresh.version}"]
     if "review" not in warned:
-        parts.append(f"reviewed {fresh.reviewed_days} d ago{', overdue' if fresh.overdue else ''}")
+        parts.append(f"reviewed {_ago(fresh.reviewed_days)}{', overdue' if fresh.overdue else ''}")
     if fresh.drilled_days is None and "drill" not in warned:
         parts.append("never drilled")
     elif fresh.drilled_days is not None and "drill" not in warned:
         result = {True: ", passed", False: ", failed"}.get(fresh.drill_passed, "") if fresh.drill_passed is not None else ""
-        parts.append(f"drilled {fresh.drilled_days} d ago{result}")
+        parts.append(f"drilled {_ago(fresh.drilled_days)}{result}")
     if fresh.used_days is not None:
-        parts.append(f"last used {fresh.used_days} d ago")
+        parts.append(f"last used {_ago(fresh.used_days)}")
     if fresh.changed_days is not None and fresh.changed_days <= 14:
-        parts.append(f"changed {fresh.changed_days} d ago")
+        parts.append(f"changed {_ago(fresh.changed_days)}")
     warning = f"*{text.sentence(text.line(fresh.warning, 250))}* " if fresh.warning else ""
     return f"{warning}{DOT.join(parts)}"
+
+
+def _ago(days: int) -> str:
+    return {0: "today", 1: "yesterday"}.get(days, f"{days} d ago")
 
 
 def _trust(card: IncidentCard) -> Block | None:

@@ -6,7 +6,6 @@ from bot.slack import text
 from bot.slack.cards.parts import (
     Drawn,
     Sheet,
-    bullets,
     button,
     context,
     drawn,
@@ -69,9 +68,9 @@ def welcome(screen: Welcome) -> Drawn:
     sheet = Sheet()
     sheet.add(header("Welcome to Muster"))
     first = text.line(screen.steps[0], 300) if screen.steps else "Break the simulated service and watch this channel."
-    sheet.add(section(first))
+    sheet.add(section(f"1. {first}"))
     sheet.add_all(rows([link_button("Open the simulated service", screen.simulation_url, style="primary")]))
-    sheet.add(section(bullets(screen.steps[1:8], each=300)))
+    sheet.add(section("\n".join(f"{number}. {text.line(step, 300)}" for number, step in enumerate(screen.steps[1:8], start=2))))
     sheet.add(
         context("All of this is simulated; nothing outside this machine is touched. The menu beside your name makes you somebody else.")
     )

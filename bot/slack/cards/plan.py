@@ -49,17 +49,17 @@ def costs(cost: Mapping[str, str]) -> str:
     return " ".join(text.sentence(f"{text.line(name, 40)} {text.line(value, 200)}") for name, value in said)
 
 
-def checks(found: Sequence[Check], last_run: str) -> str:
+def checks(found: Sequence[Check], last_run: str, *, now: Moment) -> str:
     """The pre-checks with their results in words; what does not hold is said first."""
     ordered = sorted(found, key=lambda check: check.holds is True)
-    shown = [_check(check).rstrip(".") for check in ordered[:8]]
+    shown = [_check(check, now).rstrip(".") for check in ordered[:8]]
     if last_run:
         shown.append(text.line(last_run, 120))
     return f"Checks: {DOT.join(shown)}" if shown else ""
 
 
-def _check(check: Check) -> str:
-    said = text.line(check.text or check.name, 160)
+def _check(check: Check, now: Moment) -> str:
+    said = text.told(check.text or check.name, 160, near=now)
     if check.holds is None:
         return f"*no data:* {said}"
     return said if check.holds else f"*not met:* {said}"

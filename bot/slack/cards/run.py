@@ -59,7 +59,8 @@ def _ended(line: RunLine, run: ActionRun, now: Moment) -> str:
         case RunState.INCONCLUSIVE:
             return _with_reason("is inconclusive: somebody must say whether it worked", run)
         case RunState.UNDONE:
-            return _with_reason(f"was undone{_at(run.undone_at, now)}", run)
+            reason = text.line(run.undo_reason, _REASON)
+            return text.sentence(f"undone{_at(run.undone_at, now)}: {_step(run, back=True)}{f'. {reason}' if reason else ''}")
         case RunState.EXPIRED:
             return _with_reason("expired before it was approved", run)
         case RunState.CANCELLED:
@@ -68,10 +69,12 @@ def _ended(line: RunLine, run: ActionRun, now: Moment) -> str:
             return _with_reason("was not run", run)
 
 
-def _step(run: ActionRun) -> str:
+def _step(run: ActionRun, *, back: bool = False) -> str:
     if run.plan is None:
         return text.line(run.target, 80)
-    return text.line(run.plan.proposal.step, 140)
+    proposal = run.plan.proposal.reversed() if back else run.plan.proposal
+    step, name = proposal.step, run.target.rpartition("/")[2]
+    return text.line(step if step.startswith(name) else f"{name} {step}", 160)
 
 
 def _values(line: RunLine) -> str:

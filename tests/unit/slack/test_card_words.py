@@ -208,15 +208,15 @@ def test_an_approval_request_offers_three_ways_until_it_is_decided() -> None:
     [
         (RunState.PLANNED, "is planned by <@U0ANA>; not confirmed yet."),
         (RunState.AWAITING_APPROVAL, "waits for approval (1 of 1), until 10:23, asked by <@U0ANA>."),
-        (RunState.RUNNING, "2 → 4 replicas, running by <@U0ANA> since 10:08."),
+        (RunState.RUNNING, "reranker-v3 2 → 4 replicas, running by <@U0ANA> since 10:08."),
         (
             RunState.VERIFYING,
-            "2 → 4 replicas by <@U0ANA> 10:08. Watching p99 latency: 1.9 s → 0.9 s (wanted < 0.5 s), held 1 min of 2 min.",
+            "reranker-v3 2 → 4 replicas by <@U0ANA> 10:08. Watching p99 latency: 1.9 s → 0.9 s (wanted < 0.5 s), held 1 min of 2 min.",
         ),
-        (RunState.VERIFIED, "verified 10:11: 2 → 4 replicas, p99 latency 1.9 s → 0.31 s. Ends 14:08."),
+        (RunState.VERIFIED, "verified 10:11: reranker-v3 2 → 4 replicas, p99 latency 1.9 s → 0.31 s. Ends 14:08."),
         (RunState.FAILED, "did not help 10:11: p99 stayed over 0.5 s for 5 min."),
         (RunState.REFUSED, "was not run: ben is rolling back reranker-v3 since 10:07."),
-        (RunState.UNDONE, "was undone 10:14."),
+        (RunState.UNDONE, "undone 10:14: reranker-v3 4 → 2 replicas."),
         (RunState.UNKNOWN, "has an unknown outcome: Muster stopped in the middle of it and is looking at what happened."),
     ],
 )
