@@ -9,7 +9,6 @@ import typer
 
 from bot.cli.connection import Connection
 from bot.cli.output import REFUSED, USAGE, Json, Number, Progress, number_of, session, show, stop, table, when
-from runbooks.duration import in_words
 
 app = typer.Typer(help="Safe actions: list, plan, run, approve, undo.", no_args_is_help=True)
 
@@ -184,7 +183,6 @@ def plan_words(planned: dict[str, Any]) -> str:
     run, made = planned["run"], planned["run"]["plan"]
     if made is None:
         return planned["refusal"] or f"Run {run['id']}: {run['title']} is {run['state']}."
-    ends = f", ends after {in_words(made['ends_after'])}" if made["ends_after"] else ""
     screen = planned["screen"] or {}
     lines = [
         f"Run {run['id']}: {run['title']} ({run['tier']})",
@@ -192,7 +190,7 @@ def plan_words(planned: dict[str, Any]) -> str:
         *([f"  Effect    {made['effect']}"] if made["effect"] else []),
         *(f"  {'ok  ' if check['holds'] else 'NOT '}      {check['text']}" for check in made["checks"]),
         f"  Cost      {'; '.join(f'{name}: {text}' for name, text in made['cost'].items())}",
-        f"  Undo      {made['undo']}{ends}",
+        f"  Undo      {made['undo']}",
         *([f"  Watch     {screen['watch']}"] if screen.get("watch") else []),
         *([f"  Approval  {screen['approvals']} needed: {screen['approvers']}"] if screen.get("approvals") else []),
         *([f"  REFUSED   {planned['refusal']}"] if planned["refusal"] else []),

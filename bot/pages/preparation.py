@@ -65,7 +65,7 @@ def drill_shown(asked: Asked) -> Shown:
             "runbook": runbook,
             "incident": incident,
             "lead": lead.name if lead else drill.lead or "nobody",
-            "phases": phase_words(phases_of(timeline.of(tx, incident.id) if incident else ())),
+            "phases": [one for one in phase_words(phases_of(timeline.of(tx, incident.id) if incident else ())) if one[0] != "resolved"],
         }
         return Shown(template="drill.html", title=f"DRILL of {drill.runbook}, {drill.slot}", values=values)
 
