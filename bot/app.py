@@ -51,6 +51,12 @@ log = structlog.get_logger(__name__)
 
 SLACK_IDS = "people.slack_ids"
 
+URGENT = ("page", "execute", "undo", "look", "measure", "plan", "diagnose", "upstream", "open_drill")
+"""Kinds of tasks that speak to other systems than the chat, and must not wait for it."""
+
+EVERY = {"escalations": 5.0}
+"""Seconds between two turns of a sweep where one would be too often: this one looks at every open incident."""
+
 QUARTERLY = Spec(kind="plan_drills", fields={"month": "1,4,7,10", "day": "1", "hour": "0", "minute": "0"}, zone="UTC")
 """The first minute of each quarter plans that quarter's drills; each then falls on its runbook's own day."""
 
@@ -273,8 +279,9 @@ class Muster:
             handlers={kind: self._handler(flow) for kind, flow in flows.items()},
             on_buried=lambda tx, task, error: trouble.buried(tx, self.context, task, error),
             triage=lambda: receive.triage(self.context),
+            urgent=URGENT,
             sweeps={
-                **{name: (1.0, self._swept(sweep)) for name, sweep in sweeps.items()},
+                **{name: (EVERY.get(name, 1.0), self._swept(sweep)) for name, sweep in sweeps.items()},
                 "schedules": (2.0, lambda: self.context.write(lambda tx: fire_due(tx, now=self.clock.now()), name="schedule")),
                 "self": (5.0, self._look_at_self),
                 "people": (45.0, self._learn_people),

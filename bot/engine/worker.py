@@ -6,7 +6,7 @@ task, fenced by the attempt, so a worker whose lease ran out changes nothing.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import structlog
@@ -50,7 +50,10 @@ def after_failure(task: Task, error: DeliveryError) -> Settlement:
 
 
 class Worker:
-    """Runs tasks until stopped. `run_until_idle` does the same in the caller's thread, for tests and the command line."""
+    """Runs tasks until stopped; of these `kinds` alone, where they are named.
+
+    `run_until_idle` does the same in the caller's thread, for tests and the command line.
+    """
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class Worker:
         poll: float = 0.5,
         lease: float = LEASE,
         budget: float = BUDGET,
+        kinds: Sequence[str] | None = None,
     ) -> None:
         self._database = database
         self._handlers = handlers
@@ -70,6 +74,7 @@ class Worker:
         self._poll = poll
         self._lease = lease
         self._budget = budget
+        self._kinds = kinds
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._free = threading.Semaphore(threads)
@@ -154,7 +159,7 @@ class Worker:
             log.error("worker.run_failed", error=repr(error))
 
     def _claim(self, limit: int) -> list[Task]:
-        claimed = self._database.write(lambda tx: tasks.claim(tx, limit, self._lease), name="claim", ordered=False)
+        claimed = self._database.write(lambda tx: tasks.claim(tx, limit, self._lease, kinds=self._kinds), name="claim", ordered=False)
         self.last_claim_at = time.monotonic()
         return claimed
 
