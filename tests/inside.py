@@ -278,7 +278,13 @@ class Inside(Stack):
         self.close_views(user)
         card = self.card(number, user)
         assert card is not None
-        self.press("More", card, user)
+        for _ in range(5):
+            try:
+                self.press("More", card, user)
+                break
+            except httpx.HTTPStatusError:
+                time.sleep(0.2)  # it was redrawn under the finger
+                card = self.card(number, user) or card
         return self.dialog("· more", user)
 
     def planned(self, user: str = ANA) -> dict[str, Any] | None:

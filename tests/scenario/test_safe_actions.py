@@ -18,6 +18,7 @@ from storage import ledger, mitigations, reviews
 from storage.errors import AppendOnly
 from tests.between import Proxy, button_payload, proxied
 from tests.inside import ANA, BEN, DOV, EVA, Inside, inside, text_of
+from tests.scenario_alerts import alert
 from tests.stack import Stack, find_button
 
 pytestmark = [pytest.mark.slow]
@@ -564,32 +565,6 @@ def test_s29_text_from_outside_is_only_text(stack: Inside, hostile: str) -> None
     assert stack.alert(payload).status_code == 202
     stack.settle()
     assert not [run for run in stack.runs() if run.started_at]
-
-
-def alert(*, name: str = "ModelLatencyP99High", model: str = "reranker-v3", summary: str = "slow", title: str = "slow") -> dict[str, Any]:
-    """One firing alert in Alertmanager's format."""
-    labels = {"alertname": name, "environment": "production", "service": "answers", "model": model, "severity": "critical"}
-    return {
-        "version": "4",
-        "groupKey": "{}",
-        "status": "firing",
-        "receiver": "muster",
-        "groupLabels": {},
-        "commonLabels": {},
-        "commonAnnotations": {},
-        "externalURL": "http://alertmanager.example",
-        "alerts": [
-            {
-                "status": "firing",
-                "labels": labels,
-                "annotations": {"summary": summary, "title": title},
-                "startsAt": "2026-11-20T10:00:00Z",
-                "endsAt": "0001-01-01T00:00:00Z",
-                "generatorURL": "http://prometheus.example",
-                "fingerprint": f"{name}-{model[:20]}",
-            }
-        ],
-    }
 
 
 def together(act: Any, *people: str) -> None:
