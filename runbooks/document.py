@@ -9,14 +9,16 @@ from runbooks.duration import in_words
 from runbooks.incident import Incident
 from runbooks.postmortem import Phases, Postmortem
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
-_LEADING = re.compile(r"^(\s*)([-+=]|\d+[.)])(?=\s)", re.MULTILINE)
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
+_BULLET = re.compile(r"^[-+=]")
+_NUMBER = re.compile(r"^(\d+)([.)])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]+")
 
 
 def literal(text: str) -> str:
     """One line of Markdown that reads exactly as the text."""
-    return _LEADING.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", _CONTROL.sub(" ", text).strip()))
+    line = _SPECIAL.sub(r"\\\1", _CONTROL.sub(" ", text).strip())
+    return _NUMBER.sub(r"\1\\\2", _BULLET.sub(r"\\\g<0>", line))
 
 
 def phase_words(phases: Phases) -> list[tuple[str, str]]:

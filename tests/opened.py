@@ -38,9 +38,7 @@ def opened(folder: Path, url: str, **environ: str) -> Iterator[Muster]:
     environment = {"MUSTER_DATABASE_URL": url, "MUSTER_CONFIG": str(folder / "muster.yaml"), **SECRETS, **environ}
     settings = Settings.read({name: value for name, value in environment.items() if name.startswith("MUSTER_")})
     configuration = load(folder / "muster.yaml")
-    muster = Muster(
-        settings=settings, configuration=configuration, secrets=settings.secrets(environment), library=load_library(settings)
-    )
+    muster = Muster(settings=settings, configuration=configuration, secrets=settings.secrets(environment), library=load_library(settings))
     muster.database.write(muster._prepare)
     try:
         yield muster

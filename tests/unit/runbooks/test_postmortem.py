@@ -82,7 +82,11 @@ def test_every_sentence_is_recomputed_from_the_entries_that_it_cites():
                 continue
             took = in_words((cited[-1].occurred_at - cited[0].occurred_at).total_seconds())
             is_time = f"{cited[-1].occurred_at:%Y-%m-%d %H:%M:%S} UTC" in sentence.text and took in sentence.text
-            is_quick = took in sentence.text and {cited[0].kind, cited[1].kind} == {K.INCIDENT_OPENED, K.INCIDENT_ACKNOWLEDGED} if len(cited) > 1 else False
+            is_quick = (
+                took in sentence.text and {cited[0].kind, cited[1].kind} == {K.INCIDENT_OPENED, K.INCIDENT_ACKNOWLEDGED}
+                if len(cited) > 1
+                else False
+            )
             is_proof = cited[0].payload.get("verdict") == "verified"
             assert is_time or is_quick or is_proof, sentence
 
@@ -151,7 +155,22 @@ def test_phases_are_counted_from_the_first_alert():
     assert phases_of(chain(STORY[:2])).resolved is None
 
 
-HOSTILE = st.text(max_size=80) | st.sampled_from(["# head", "<script>alert(1)</script>", "[a](javascript:x)", "| a | b |", "1. one", "- x", "\n# x"])
+HOSTILE = st.text(max_size=80) | st.sampled_from(
+    [
+        "# head",
+        "<script>alert(1)</script>",
+        "[a](javascript:x)",
+        "| a | b |",
+        "1. one",
+        "- x",
+        "\n# x",
+        "-",
+        "---",
+        "1.",
+        "===",
+        "&lt;b&gt;",
+    ]
+)
 
 
 @given(HOSTILE)
@@ -165,6 +184,8 @@ def test_text_from_outside_formats_nothing(text):
     assert not {"heading_open", "html_block", "table_open", "blockquote_open", "fence", "hr"} & blocks
     assert not {"html_inline", "link_open", "image", "em_open", "strong_open", "code_inline"} & set(inline)
     assert len([token for token in tokens if token.type == "list_item_open"]) == 1
+    said = "".join(child.content for token in tokens for child in token.children or () if child.type in {"text", "text_special"})
+    assert said.removesuffix("[1]").split() == re.sub(r"[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]+", " ", text).split()
 
 
 def test_the_document_has_every_sentence_and_every_gap():
