@@ -7,7 +7,7 @@ from bot.flows.context import Context
 from runbooks.approval import needed
 from runbooks.change import Suspect
 from runbooks.drill import Drill, DrillState
-from runbooks.errors import LabelMissing
+from runbooks.errors import LabelMissing, TemplateInvalid
 from runbooks.freshness import freshness
 from runbooks.incident import Incident
 from runbooks.operation import Measurement
@@ -21,6 +21,8 @@ from storage import changes, drills, incidents, measurements, mitigations, runbo
 from storage.database import Tx
 
 STATE = "state:"  # readings that say how a target stands; see `respond.diagnose`
+UNTOLD = (LabelMissing, TemplateInvalid)
+"""Why a template has no text for this alert. A card with a gap is worth more at night than no card."""
 SHOWN_RUNS = 4  # the newest runs on the card; all of them stand in the thread and on the timeline
 
 
@@ -69,14 +71,15 @@ def buttons(
 
 def _button(incident: Incident, action: Action, measured: dict[str, Measurement], all_runs: list[ActionRun]) -> ActionButton:
     direct = action.confirm == "card" and not action.parameters
+    withheld = _withheld(incident, action, measured, all_runs)
     return ActionButton(
         step=action.id,
         title=action.title,
         tier=action.tier,
         approvals=needed(action.tier, action.approval),
         direct=direct,
-        withheld=_withheld(incident, action, measured, all_runs),
-        plan_text=_in_short(incident, action) if direct else "",
+        withheld=withheld,
+        plan_text=_in_short(incident, action) if direct and withheld is None else "",
     )
 
 
@@ -86,7 +89,7 @@ def _withheld(incident: Incident, action: Action, measured: dict[str, Measuremen
         for value in action.with_.values():
             if isinstance(value, str):
                 render(value, labels=incident.labels, parameters=dict.fromkeys(action.parameters, 0))
-    except LabelMissing as missing:
+    except UNTOLD as missing:
         return str(missing)
     for run in all_runs:
         if run.step == action.id and run.state in {RunState.RUNNING, RunState.VERIFYING, RunState.UNDOING, RunState.UNKNOWN}:
@@ -107,7 +110,7 @@ def _in_short(incident: Incident, action: Action) -> str:
 def _what_broke(incident: Incident, runbook: Runbook) -> str:
     try:
         return render(runbook.header.first_screen.what_broke, labels=incident.labels)
-    except LabelMissing as missing:
+    except UNTOLD as missing:
         return f"{incident.title} ({missing})"
 
 
@@ -171,7 +174,7 @@ def _links(ctx: Context, incident: Incident, runbook: Runbook) -> dict[str, str]
     for name, template in runbook.header.links.items():
         try:
             links[name] = render(template, labels=incident.labels)
-        except LabelMissing:
+        except UNTOLD:
             continue
     service = ctx.service(incident.service)
     return {

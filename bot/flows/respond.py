@@ -169,6 +169,7 @@ def answer_upstream(ctx: Context, task: Task) -> Settlement:
         return Settled(result={"skipped": "nobody upstream to answer"})
     person = ctx.directory.person(str(task.args["by"]))
     rows = ctx.read(lambda tx: alerts.of_incident(tx, incident_id))
+    refused: list[str] = []
     for upstream in sorted({row.upstream["pagerduty"] for row in rows if row.upstream.get("pagerduty")}):
         arguments = {"incident": upstream, "by": person.email if person else ""}
         call = Call(operation=operation, arguments=arguments)
@@ -178,8 +179,8 @@ def answer_upstream(ctx: Context, task: Task) -> Settlement:
                 seconds=outcome.retry_after or 5.0, certain=False, error=outcome.reason, throttled=outcome.retry_after is not None
             )
         if outcome.status is OutcomeStatus.REFUSED:
-            return Buried(error=outcome.reason)
-    return Settled()
+            refused.append(f"{upstream}: {outcome.reason}")  # one that is closed or gone must not leave the others open
+    return Buried(error=" ".join(refused)) if refused else Settled()
 
 
 def remeasure(ctx: Context) -> int:
