@@ -361,6 +361,63 @@ def test_deliveries_in_any_order_come_to_the_same(ctx: Context, clock: StandingC
     assert _counted(ctx, place) == len(sent)
 
 
+MIX = st.lists(
+    st.lists(
+        st.tuples(
+            st.integers(0, 11),
+            st.sampled_from(["ModelLatencyP99High", "RetrievalTimeouts", "CheckoutErrorRateHigh"]),
+            st.sampled_from([None, "staging"]),
+            st.booleans(),
+        ),
+        max_size=15,
+    ),
+    max_size=5,
+)
+"""Batches of deliveries: service, name, environment, and whether it is the resolve."""
+
+
+@given(MIX, st.lists(st.sampled_from([1, 300, 4000]), min_size=5, max_size=5))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_alert_is_in_one_open_incident_whatever_storms(
+    ctx: Context, clock: StandingClock, batches: Sequence[Sequence[tuple[int, str, str | None, bool]]], pauses: Sequence[int]
+) -> None:
+    """Many services at once, in and out of storms: what fires is in an open incident, once; groups are open once; counts are the rows."""
+    tag, sent = f"m{next(_numbers)}", 0
+    clock.pass_(hours=3)
+    for batch, pause in zip(batches, pauses, strict=False):
+        now = clock.pass_(seconds=pause)
+        folded = [
+            alert(
+                f"{tag}/{service}/{name}/{place}",
+                at=now,
+                ended=now if over else None,
+                service=f"{tag}-{service}",
+                alertname=name,
+                environment=place or "production",
+            )
+            for service, name, place, over in batch
+        ]
+        if folded:
+            deliver(ctx, *folded)
+        sent += len(folded)
+    keys = [incident.group_key for incident in opened(ctx)]
+    assert len(keys) == len(set(keys))
+    seen: Counter[str] = Counter()
+    for incident in opened(ctx):
+        mine = rows(ctx, incident)
+        assert (incident.firing, incident.alerts) == (sum(row.status is AlertStatus.FIRING for row in mine), len(mine))
+        seen.update(row.fingerprint for row in mine if row.status is AlertStatus.FIRING)
+    latest: dict[str, bool] = {}
+    for batch in batches:
+        latest |= {f"{tag}/{service}/{name}/{place}": over for service, name, place, over in batch}
+    assert {name for name, times in seen.items() if name.startswith(f"{tag}/") and times == 1} >= {
+        name for name, over in latest.items() if not over
+    }
+    waiting = ctx.read(lambda tx: alerts.of_incident(tx, 0))
+    kept = [row for incident in opened(ctx) for row in rows(ctx, incident)] + waiting
+    assert sum(row.count for row in kept if row.fingerprint.startswith(f"{tag}/")) == sent
+
+
 def _delivered(one: Delivery, base: datetime, place: str) -> Alert:
     number, episode, resolve = one
     begins = base + timedelta(minutes=10 * episode)
