@@ -1,5 +1,6 @@
 """The composition root: builds each object once, starts, stops. The only place that knows everybody."""
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -51,6 +52,9 @@ log = structlog.get_logger(__name__)
 
 SLACK_IDS = "people.slack_ids"
 
+ASK_AGAIN_AFTER = 900.0
+"""Seconds until Slack is asked again for somebody whom it did not know: it counts every question."""
+
 URGENT = ("page", "execute", "undo", "look", "measure", "plan", "diagnose", "upstream", "open_drill")
 """Kinds of tasks that speak to other systems than the chat, and must not wait for it."""
 
@@ -83,6 +87,7 @@ class Muster:
         self.metrics = Metrics(self.registry)
         self.intake_counters = IntakeCounters(self.registry)
         self._trouble: tuple[str, ...] = ()
+        self._asked_for: dict[str, float] = {}
         self._slack_pool = ThreadPoolExecutor(16, thread_name_prefix="slack")
         self.web_client = client(
             bot_token=settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else "xoxb-not-set",
@@ -169,7 +174,13 @@ class Muster:
     def _learn_people(self) -> None:
         """Ask Slack for the ids of people whom muster.yaml names by e-mail only, and PagerDuty for who is on duty."""
         known = self.database.read(lambda tx: switches.get(tx, SLACK_IDS)) or {}
-        unknown = {person: email for person, email in self.configuration.known_by_email.items() if person not in known}
+        now = time.monotonic()
+        unknown = {
+            person: email
+            for person, email in self.configuration.known_by_email.items()
+            if person not in known and now - self._asked_for.get(person, float("-inf")) > ASK_AGAIN_AFTER
+        }
+        self._asked_for |= dict.fromkeys(unknown, now) if self.slack else {}
         found = {person: slack_id for person, email in unknown.items() if (slack_id := self._slack_id(email))} if self.slack else {}
         if found:
             self.database.write(lambda tx: switches.put(tx, SLACK_IDS, {**known, **found}), name="people")

@@ -24,7 +24,7 @@ from runbooks.runbook import Action, Runbook
 from runbooks.screens import Loading
 from runbooks.timeline import EntryKind, NewEntry
 from runbooks.value import Json
-from storage import incidents, runs, tasks
+from storage import incidents, messages, runs, tasks
 from storage.database import Tx
 from storage.tasks import NewTask, Task
 
@@ -468,7 +468,7 @@ def approve(tx: Tx, ctx: Context, run: ActionRun, *, plan_hash: str, granted: bo
     if not granted:
         stopped = decided.to(RunState.REFUSED, ended_at=now, reason=f"Declined by {_name(ctx, by.id)}; nothing was changed.")
         runs.save(tx, stopped, was=run.state, next_at=None)
-        save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=_decided(ctx, stopped, now=now))
+        save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=_decided(tx, ctx, stopped, now=now))
         return f"{run.title} is declined; nothing was changed."
     return _count(tx, ctx, incident, run=run, decided=decided, said=said, now=now)
 
@@ -485,14 +485,15 @@ def _count(tx: Tx, ctx: Context, incident: Incident, *, run: ActionRun, decided:
         save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now)
         return f"Counted: {len(decision.approved_by)} of {decision.needed}. {decision.text}"
     started = start(tx, incident, decided, entries=[said], now=now)
-    tasks.enqueue(tx, *_decided(ctx, started, now=now))
+    tasks.enqueue(tx, *_decided(tx, ctx, started, now=now))
     return f"Approved. {run.title} starts now."
 
 
-def _decided(ctx: Context, run: ActionRun, *, now: datetime) -> list[NewTask]:
-    """Redraw every copy of the request, so that nobody presses a dead button."""
+def _decided(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> list[NewTask]:
+    """Redraw every copy of the request, so that nobody presses a dead button. A copy that is still to be posted is drawn as it is then."""
     revision = _revision(now) + 1
-    names = [f"approval:{run.id}", *(f"approval:{run.id}:{person.id}" for person in ctx.directory.people)]
+    copies = (f"approval:{run.id}:{person.id}" for person in ctx.directory.people)
+    names = [f"approval:{run.id}", *(name for name in copies if messages.get(tx, name))]
     args = {"screen": "approval", "run": run.id, "incident": run.incident_id, "revision": revision}
     return [
         NewTask(key=f"redraw:{name}:{revision}", kind="redraw_known", args={**args, "remember": name}, lane=f"run:{run.id}")
@@ -509,7 +510,7 @@ def cancel(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) ->
     runs.save(tx, stopped, was=run.state, next_at=None)
     incident = incidents.get(tx, run.incident_id)
     said = entry(EntryKind.RUN_CANCELLED, f"{by.id} takes back {run.title} before it started.", now=now, actor=by, run=run.id)
-    redrawn = [*_decided(ctx, stopped, now=now), redraw_run(stopped, now=now)]
+    redrawn = [*_decided(tx, ctx, stopped, now=now), redraw_run(stopped, now=now)]
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=redrawn)
     return f"{run.title} is taken back; nothing was changed."
 
@@ -520,7 +521,17 @@ def drop(tx: Tx, ctx: Context, incident: Incident, *, reason: str, now: datetime
         if run.state in BEFORE_RUNNING:
             stopped = run.to(RunState.CANCELLED, ended_at=now, reason=reason)
             runs.save(tx, stopped, was=run.state, next_at=None)
-            tasks.enqueue(tx, *(_decided(ctx, stopped, now=now) if run.state is RunState.AWAITING_APPROVAL else ()))
+            tasks.enqueue(tx, *(_decided(tx, ctx, stopped, now=now) if run.state is RunState.AWAITING_APPROVAL else ()))
+
+
+def must_have_its_world(incident: Incident) -> None:
+    """Nothing more can be said or done about a change in a world that is gone.
+
+    Raises:
+        Refused: the drill is over.
+    """
+    if incident.is_drill and not incident.is_open:
+        raise Refused("drill_over", "The drill is over and its world is gone with everything that was changed in it.", audit=False)
 
 
 def must_be_allowed(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) -> None:
@@ -530,6 +541,7 @@ def must_be_allowed(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: dat
         Refused: this person may not.
     """
     incident = incidents.get(tx, run.incident_id)
+    must_have_its_world(incident)
     if not by.is_human or not approval.may_run(by.id, tier=run.tier, circle=circle_of(ctx, incident, now=now)):
         action = _action(ctx.shelf.pinned(tx, run.runbook), run.step)
         raise _not_entitled(ctx, incident, action, now=now)
@@ -559,7 +571,7 @@ def expire(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
     if waited:
         incident = incidents.get(tx, run.incident_id)
         said = entry(EntryKind.RUN_EXPIRED, f"{run.title}: {reason}", now=now, run=run.id, step=run.step)
-        save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=_decided(ctx, expired, now=now))
+        save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=_decided(tx, ctx, expired, now=now))
 
 
 def _name(ctx: Context, person_id: str) -> str:

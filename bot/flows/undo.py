@@ -59,6 +59,8 @@ def request(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, reason: str, now
 
 
 def _must_be_possible(tx: Tx, ctx: Context, run: ActionRun, incident: Incident, *, by: Actor, now: datetime) -> None:
+    if incident.is_drill and not incident.is_open:
+        raise Refused("drill_over", "Nothing to take back: the drill is over and its world is gone.", audit=False)
     if run.state not in UNDOABLE or not run.in_force or run.plan is None:
         raise Refused("nothing_to_undo", f"Nothing to take back: {run.title} is {run.state.value}.", audit=False)
     action = ctx.shelf.pinned(tx, run.runbook).action(run.step)

@@ -11,7 +11,9 @@ from bot.duty import Duty
 from bot.engine.worker import Worker
 from bot.flows import act, execute, trouble, undo
 from bot.flows.context import Context, Shelf, person_actor
+from bot.flows.errors import Refused
 from bot.flows.respond import measure
+from bot.flows.rights import in_world
 from bot.oncall import OnCallFile
 from runbooks.incident import Incident, Match
 from runbooks.loading import Library
@@ -259,3 +261,36 @@ def test_a_dialog_whose_plan_never_came_says_so(stage: Stage) -> None:
     execute.sweep(ctx)
     assert stage.run(run.id).state is RunState.EXPIRED
     assert stage.promised(f"dialog:{run.id}:V1")
+
+
+def test_nothing_is_decided_any_more_in_a_world_that_is_gone(stage: Stage) -> None:
+    """After a drill's end its runs can be neither judged nor taken back: the press says why, and registers nothing."""
+    run = stage.executed()
+    unclear = run.to(RunState.INCONCLUSIVE)
+    stage.ctx.write(lambda tx: runs.save(tx, unclear, was=run.state))
+    now = stage.clock.now()
+
+    def end(tx: Tx) -> None:
+        before = incidents.get(tx, stage.incident.id)
+        over = before.resolved(by="ana", resolution="over", now=now).model_copy(update={"drill_id": 7, "world": "drill-7"})
+        incidents.save(tx, over, was=before.revision)
+
+    stage.ctx.write(end)
+    with pytest.raises(Refused, match="its world is gone"):
+        stage.ctx.write(lambda tx: execute.say_verdict(tx, stage.ctx, unclear, worked=True, by=ANA, now=now))
+    with pytest.raises(Refused, match="its world is gone"):
+        stage.ctx.write(lambda tx: undo.request(tx, stage.ctx, unclear, by=ANA, reason="", now=now))
+
+
+def test_a_drill_uses_up_nobodys_break_glass(stage: Stage) -> None:
+    """Going without approval in rehearsals leaves the limit for the real thing untouched (rules S25, S27)."""
+
+    def rehearsed(tx: Tx) -> None:
+        drill = incidents.add(tx, stage.incident.model_copy(update={"drill_id": 7, "world": "drill-7", "group_key": "d"}))
+        for number in (1, 2):
+            once = acting.run_of(run_id=0).with_(incident_id=drill.id, key=f"d{number}", break_glass="We must learn it.")
+            runs.add(tx, once)
+
+    stage.ctx.write(rehearsed)
+    mine = stage.ctx.read(lambda tx: in_world(tx, stage.incident, runs.recent(tx, since=acting.NOW, person="ana")))
+    assert mine == []
