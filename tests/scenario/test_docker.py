@@ -118,3 +118,16 @@ def _folded(data: Path) -> None:
         assert database.read(inbox.waiting) == 0
     finally:
         database.close()
+
+
+@pytest.mark.usefixtures("_image")
+def test_a_container_without_a_configuration_shows_one(tmp_path: Path) -> None:
+    """Started without muster.yaml it serves nothing, shows the example to start from, and ends with the code for wrong configuration."""
+    data, etc = tmp_path / "data", tmp_path / "etc"
+    data.mkdir()
+    etc.mkdir()
+    done = subprocess.run(
+        [SCRIPT, "run", f"muster-bare-{os.getpid()}", data, etc, str(free_port())], capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 2
+    assert (ROOT / "muster.example.yaml").read_text() in done.stderr.replace("\r\n", "\n")
