@@ -121,6 +121,12 @@ def note(incident: Number, text: Annotated[str, typer.Argument(help="What people
     _do(incident, "notes", {"text": text}, "Posted to INC-{id}.", as_json)
 
 
+@app.command("follow")
+def follow(incident: Number, runbook: Annotated[str, typer.Argument(help="The runbook that fits.")], as_json: Json = False) -> None:
+    """Follow another runbook: the one that was chosen does not fit. The case goes to the matching's queue."""
+    _do(incident, "runbook", {"runbook": runbook}, "INC-{id} follows {match[runbook][id]}.", as_json)
+
+
 @app.command("resolve")
 def resolve(
     incident: Number,

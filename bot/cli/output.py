@@ -109,7 +109,7 @@ def number_of(text: str) -> int:
         Exit: there is none.
     """
     digits = text.strip().upper().removeprefix("INC").lstrip("-")
-    if not digits.isdigit() or not digits.isascii():
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):  # what a database can count
         stop(f"Say which incident, for example 42 or INC-42, not {text!r}.", USAGE)
     return int(digits)
 

@@ -16,7 +16,7 @@ from storage import drills, incidents, runs
 from tests.opened import SECRETS, TOKENS, configured
 from tests.stack import Stack, running
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,10 @@ def test_the_story_from_the_command_line(stack):
     verdict = stack.advance_until(lambda: stack.database.read(lambda tx: runs.get(tx, ran["id"])).verdict, what="the verdict")
     assert verdict.value == "verified"
     assert "is verified" in muster(stack, "action", "show", str(ran["id"]))
+    asked = json.loads(muster(stack, "action", "run", str(number), "previous-release", "--yes", "--no-wait", "--json"))
+    assert asked["state"] == "awaiting approval"
+    assert muster(stack, "action", "approve", str(asked["id"]), expected=4) == ""  # nobody approves their own request (rule S8)
+    assert "nothing was changed" in muster(stack, "action", "cancel", str(asked["id"]))
     missing = muster(stack, "incident", "resolve", str(number), "Scaled out", expected=2)
     assert missing == ""
     (change,) = json.loads(muster(stack, "action", "open", "--json"))["items"]
