@@ -13,6 +13,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from heapq import nsmallest
 from typing import NamedTuple
 
 from runbooks.runbook import Runbook
@@ -21,10 +22,11 @@ from runbooks.vocabulary import COMMON, pieces, sentences, stem, telling, words
 MOST = 0.85  # words alone never outweigh a line that holds
 UNDECIDED = 0.29  # without a telling phrase; below what `matching` chooses
 SCALE = 1.3  # of saturation: two telling phrases in the name are as good as certain for words
-CROWDED = 64  # a word under which more phrases stand says nothing about one runbook; only large libraries have such words
+CROWDED = 32  # a word under which more phrases stand says nothing about one runbook; only large libraries have such words
+KEPT = 4  # the chosen one and three others
 SHOWN = 3  # phrases named in the reason
 
-_NAME, _TITLE, _TOLD, _CONTEXT = 1.0, 1.0, 0.6, 0.5  # how much it counts where a phrase was found
+_NAME, _TOLD, _CONTEXT = 1.0, 0.6, 0.5  # how much a phrase counts in name or title, in the text, in labels such as the service
 _WEAK = 0.4  # a phrase of words that every monitor uses
 _WORD_OF_NAME = 0.7  # a telling word of one of the runbook's alert names
 _LONGER = 0.25  # more for each further word of a phrase: the more exact, the less chance
@@ -43,12 +45,12 @@ class Spoken(NamedTuple):
 
 
 class Phrase(NamedTuple):
-    """Words that a runbook is known by. `text` is for people."""
+    """Words that a runbook is known by. `text` is for people; `worth` is what it counts when it is found in an alert's name."""
 
     runbook: int
     stems: frozenset[str]
     text: str
-    weight: float
+    worth: float
     telling: bool
 
 
@@ -77,52 +79,69 @@ class Index:
 
     def _nearest(self, spoken: Spoken) -> tuple[Likeness, ...]:
         """The likeliest runbooks, best first."""
-        found: dict[Phrase, float] = {}
+        found, heard = self._found(spoken)
+        strange = len({word for word in pieces(spoken.name) if word not in self._known and word not in COMMON and not word.isdigit()})
+        self._hint(found, heard)
+        scored = [(-one.score(strange), self._names[index], index) for index, one in found.items()]
+        best = nsmallest(KEPT, scored)
+        return tuple(Likeness(index, -score, found[index].shared()) for score, _, index in best)
+
+    def _found(self, spoken: Spoken) -> tuple[dict[int, "_Evidence"], dict[str, float]]:
+        """What speaks for each runbook, and all words of the alert with how much they count. Each phrase counts where it counts most."""
+        found: dict[int, _Evidence] = {}
         heard: dict[str, float] = {}
+        seen: set[int] = set()
         for stems, weight in _heard(spoken):
             for word in stems:
-                heard[word] = max(weight, heard.get(word, 0.0))
+                heard.setdefault(word, weight)
                 for phrase in self._by_word.get(word, ()):
-                    if weight > found.get(phrase, 0.0) and phrase.stems <= stems:
-                        found[phrase] = weight
-        by_runbook: dict[int, list[tuple[Phrase, float]]] = defaultdict(list)
-        for phrase, weight in found.items():
-            by_runbook[phrase.runbook].append((phrase, weight))
-        strange = len({word for word in pieces(spoken.name) if word not in self._known and word not in COMMON and not word.isdigit()})
-        hints = self._hinted(heard)
-        alike = (_likeness(index, phrases, hints.get(index, 0.0), strange) for index, phrases in by_runbook.items())
-        return tuple(sorted(alike, key=lambda one: (-one.score, self._names[one.runbook]))[:4])
+                    if id(phrase) not in seen and phrase.stems <= stems:
+                        seen.add(id(phrase))
+                        found.setdefault(phrase.runbook, _Evidence()).add(phrase, weight)
+        return found, heard
 
-    def _hinted(self, heard: dict[str, float]) -> dict[int, float]:
-        gains: dict[int, float] = defaultdict(float)
+    def _hint(self, found: dict[int, "_Evidence"], heard: dict[str, float]) -> None:
         for word, weight in heard.items():
             for index in self._hints.get(word, ()):
-                gains[index] += _HINT * weight
-        return {index: min(gain, _HINTS) for index, gain in gains.items()}
+                if index in found:
+                    found[index].hints += _HINT * weight
+
+
+class _Evidence:
+    """What speaks for one runbook."""
+
+    __slots__ = ("found", "hints", "named", "telling", "total")
+
+    def __init__(self) -> None:
+        self.found: list[tuple[float, str]] = []
+        self.hints = self.total = 0.0
+        self.telling = self.named = False  # whether any phrase is telling; and whether one is in the name or the title
+
+    def add(self, phrase: Phrase, weight: float) -> None:
+        """One more phrase, found where it counts `weight`."""
+        gain = weight * phrase.worth
+        self.found.append((-gain, phrase.text))
+        self.total += gain
+        self.telling |= phrase.telling
+        self.named |= phrase.telling and weight >= _NAME
+
+    def score(self, strange: int) -> float:
+        """0 to 1, for an alert whose name has so many strange words."""
+        total = (self.total + min(self.hints, _HINTS)) / (1 + _STRANGE * strange) * (1.0 if self.named else _SMALL_PRINT)
+        score = MOST * (1 - math.exp(-total / SCALE))
+        return score if self.telling else min(score, UNDECIDED)
+
+    def shared(self) -> tuple[str, ...]:
+        """The phrases that say most."""
+        return tuple(dict.fromkeys(text for _, text in sorted(self.found)))[:SHOWN]
 
 
 def _heard(spoken: Spoken) -> Iterable[tuple[frozenset[str], float]]:
-    """The words of each sentence, with how much they count there. Name and title are one: they complete each other."""
-    yield frozenset(words(f"{spoken.name} {spoken.title}")), max(_NAME, _TITLE)
+    """The words of each sentence, with how much they count there, most first. Name and title are one: they complete each other."""
+    yield frozenset(words(f"{spoken.name} {spoken.title}")), _NAME
     for text, weight in ((spoken.told, _TOLD), (spoken.context, _CONTEXT)):
         for sentence in sentences(text):
             yield frozenset(words(sentence)), weight
-
-
-def _likeness(index: int, phrases: Sequence[tuple[Phrase, float]], hints: float, strange: int) -> Likeness:
-    gains = sorted(((_gain(phrase, weight), phrase.text) for phrase, weight in phrases), reverse=True)
-    total = sum(gain for gain, _ in gains) + hints
-    total /= 1 + _STRANGE * strange
-    if not any(phrase.telling and weight >= _TITLE for phrase, weight in phrases):
-        total *= _SMALL_PRINT
-    score = MOST * (1 - math.exp(-total / SCALE))
-    if not any(phrase.telling for phrase, _ in phrases):
-        score = min(score, UNDECIDED)
-    return Likeness(index, score, tuple(dict.fromkeys(text for _, text in gains))[:SHOWN])
-
-
-def _gain(phrase: Phrase, weight: float) -> float:
-    return weight * phrase.weight * (1.0 if phrase.telling else _WEAK) * (1 + _LONGER * (len(phrase.stems) - 1))
 
 
 def _phrases(index: int, runbook: Runbook) -> Iterable[Phrase]:
@@ -130,8 +149,10 @@ def _phrases(index: int, runbook: Runbook) -> Iterable[Phrase]:
     best: dict[frozenset[str], Phrase] = {}
     for text, weight in _sources(runbook):
         for stems in _forms(text):
-            if stems and (stems not in best or best[stems].weight < weight):
-                best[stems] = Phrase(index, stems, text, weight, telling(frozenset(pieces(text))))
+            says = telling(frozenset(pieces(text)))
+            worth = weight * (1.0 if says else _WEAK) * (1 + _LONGER * (len(stems) - 1))
+            if stems and (stems not in best or best[stems].worth < worth):
+                best[stems] = Phrase(index, stems, text, worth, says)
     return best.values()
 
 
