@@ -16,7 +16,7 @@ import httpx
 import uvicorn
 from sqlalchemy import text
 
-from bot import api, serving
+from bot import api, pages, serving
 from bot.app import Muster
 from bot.configuration import DEFAULT, Configuration, load
 from bot.engine.scheduler import fire_due
@@ -113,7 +113,7 @@ class Inside(Stack):
             library=serving.load_library(settings),
         )
         self.muster.start()
-        app_ = application(self.muster, more=api.routes(self.muster))
+        app_ = application(self.muster, more=[*api.routes(self.muster), *pages.routes(self.muster)])
         self._server = uvicorn.Server(uvicorn.Config(app_, host="127.0.0.1", port=self.port, log_config=None, lifespan="off"))
         self._thread = threading.Thread(target=self._server.run, name="door", daemon=True)
         self._thread.start()

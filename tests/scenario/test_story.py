@@ -50,12 +50,13 @@ def test_the_story_from_the_alert_to_the_review(stack: Inside) -> None:
 
     kinds = [entry.kind.value for entry in stack.entries()]
     story = [
-        *("alert.fired", "incident.opened", "runbook.matched", "card.posted", "diagnostic.measured", "role.taken", "incident.acknowledged"),
+        *("alert.fired", "incident.opened", "runbook.matched", "diagnostic.measured", "role.taken", "incident.acknowledged"),
         *("run.planned", "run.requested", "run.started", "run.executed", "mitigation.opened", "run.verdict", "incident.mitigated"),
         *("incident.resolved", "review.opened"),
     ]
     positions = [kinds.index(kind) for kind in story]
     assert positions == sorted(positions), list(zip(story, positions, strict=True))
+    assert kinds.index("card.posted") < kinds.index("run.planned")
     (verdict,) = stack.entries(kind="run.verdict")
     assert verdict.payload["verdict"] == "verified"
     assert verdict.payload["before"] == run.value_before
