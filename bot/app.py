@@ -55,8 +55,8 @@ SLACK_IDS = "people.slack_ids"
 ASK_AGAIN_AFTER = 900.0
 """Seconds until Slack is asked again for somebody whom it did not know: it counts every question."""
 
-URGENT = ("page", "execute", "undo", "look", "measure", "plan", "diagnose", "upstream", "open_drill")
-"""Kinds of tasks that speak to other systems than the chat, and must not wait for it."""
+URGENT = ("page", "execute", "undo", "look", "measure", "plan", "upstream", "open_drill")
+"""Kinds of tasks that must wait neither for the chat nor for the diagnoses of a storm; there are never many of them at once."""
 
 EVERY = {"escalations": 5.0}
 """Seconds between two turns of a sweep where one would be too often: this one looks at every open incident."""

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 LOCK_SPARE = timedelta(minutes=10)
 """How long a lock outlives the longest watch, should nobody release it."""
 
-HOLD = 90.0
+HOLD = 60.0
 """Seconds that the task is held for the call itself, looking first included: longer than the runner's limits for both together."""
 
 LOOK_EVERY = timedelta(seconds=10)

@@ -24,7 +24,7 @@ from storage.tasks import NewTask, Task
 
 UNDOABLE = frozenset({RunState.VERIFYING, RunState.VERIFIED, RunState.FAILED, RunState.INCONCLUSIVE})
 LOCK_FOR = timedelta(minutes=10)
-HOLD = 90.0
+HOLD = 60.0
 """Seconds that the task is held for looking and calling: longer than the runner's limits for both together."""
 
 
