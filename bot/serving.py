@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -16,10 +17,11 @@ from bot.app import Muster, load_library
 from bot.configuration import Configuration, load
 from bot.settings import Settings
 from bot.web import application
-from runbooks.errors import RunbookInvalid
+from runbooks.errors import Problem, RunbookInvalid, SettingsInvalid
 
 log = structlog.get_logger(__name__)
 
+BACKLOG = 2048  # connections that wait to be accepted; uvicorn's own figure
 DRAIN = 3  # seconds for open requests after a signal; the senders of alerts try again
 
 
@@ -69,7 +71,7 @@ async def _run(muster: Muster, settings: Settings, more: Sequence[Routes]) -> No
     )
     servers = [uvicorn.Server(config)]
     with ExitStack() as stack:
-        sockets: list[list[socket.socket] | None] = [None]
+        sockets = [[stack.enter_context(_bound(settings))]]
         if muster.database.dialect == "sqlite":
             servers.append(local.server(app, drain=DRAIN))
             sockets.append([stack.enter_context(local.listening(local.socket_beside(muster.database.file)))])
@@ -79,6 +81,20 @@ async def _run(muster: Muster, settings: Settings, more: Sequence[Routes]) -> No
         with contextlib.suppress(asyncio.CancelledError):
             # `serve` would install handlers of its own, which swallow the second signal
             await asyncio.gather(*(server._serve(sockets=given) for server, given in zip(servers, sockets, strict=True)))  # noqa: SLF001
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """The door, opened here so that a taken port is a sentence and not a stack.
+
+    Raises:
+        SettingsInvalid: nobody can listen there.
+    """
+    family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
+    try:
+        return socket.create_server((settings.http_host, settings.http_port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = f"{settings.http_host} port {settings.http_port} cannot be listened on: {os.strerror(error.errno or 0)}"
+        raise SettingsInvalid([Problem(file="environment", field="MUSTER_HTTP_PORT", reason=reason)]) from error
 
 
 def _stop(servers: Sequence[uvicorn.Server]) -> None:
