@@ -126,7 +126,7 @@ class Desk:
         """Run one decision; a refusal becomes a sentence, and an attempt that was not allowed stands in the audit."""
         try:
             by = self.actor(visitor)
-            return self.ctx.write(lambda tx: self._once(tx, visitor, lambda now: work(tx, by, now)), name="press")
+            return self.ctx.write(lambda tx: self._once(tx, press, visitor, lambda now: work(tx, by, now)), name="press")
         except _Incomplete as incomplete:
             return incomplete.reply
         except Refused as refused:
@@ -137,10 +137,10 @@ class Desk:
             reason = "not_found" if isinstance(error, NotFound) else "transition"
             return Reply(whisper=Refusal(text=str(error), reason=reason, incident_id=press.incident_id))
 
-    def _once(self, tx: Tx, visitor: Visitor, work: Callable[[datetime], Reply]) -> Reply:
+    def _once(self, tx: Tx, press: Press, visitor: Visitor, work: Callable[[datetime], Reply]) -> Reply:
         """The same delivery a second time was answered the first time (ports.Visitor)."""
         now = self.ctx.now()
-        if visitor.interaction and not seen.first(tx, f"press:{visitor.interaction}", now=now):
+        if visitor.interaction and not seen.first(tx, f"press:{press.kind.value}:{visitor.interaction}", now=now):
             return Reply()
         return work(now)
 
