@@ -16,8 +16,7 @@ pip_environment() { env | grep -E '^(PIP_|https?_proxy|HTTPS?_PROXY|no_proxy|NO_
 
 make_base() {
     buildah inspect --type image "$base" >/dev/null 2>&1 && return
-    local root
-    root=$(mktemp --directory)
+    root=$(mktemp --directory) # not local: the trap runs when the function is over
     trap 'rm -rf "$root"' EXIT
     debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$root/rootfs" >"$root/log" 2>&1 || { tail -5 "$root/log" >&2; exit 1; }
     ln -s /usr/bin/python3 "$root/rootfs/usr/local/bin/python"
