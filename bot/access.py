@@ -61,7 +61,7 @@ class Access:
             return True
         headers = Headers(raw=scope["headers"])
         forwarded = any(name in headers for name in PROXIES)
-        return self._only_here and not forwarded and _is_here((urlsplit(f"//{headers.get('host', '')}").hostname or "").lower())
+        return self._only_here and not forwarded and _is_here(_name_in(headers.get("host", "")))
 
     def of_token(self, token: str) -> Guest | None:
         """The guest with this token."""
@@ -88,6 +88,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _name_in(host: str) -> str:
+    """The name in a Host header; nothing where it cannot be read."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:  # such as a bracket without its end
+        return ""
 
 
 def _is_here(host: str) -> bool:

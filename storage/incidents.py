@@ -8,7 +8,7 @@ from sqlalchemy import func, literal_column, select
 
 from runbooks.incident import Incident, IncidentStatus
 from runbooks.severity import Severity
-from storage.shelf import KEEP, NextAt, Shelf
+from storage.shelf import KEEP, LARGEST_ID, NextAt, Shelf
 from storage.tables import incidents as table
 from storage.tables import numbers
 from storage.text import storable
@@ -55,7 +55,7 @@ def get(tx: Tx, incident_id: int) -> Incident:
 
 def find(tx: Tx, incident_id: int) -> Incident | None:
     """The incident with this id, or None."""
-    return _shelf.first(tx, table.c.id == incident_id)
+    return _shelf.first(tx, table.c.id == incident_id) if incident_id <= LARGEST_ID else None
 
 
 def save(tx: Tx, incident: Incident, *, was: int, next_at: NextAt = KEEP) -> None:

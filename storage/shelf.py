@@ -27,6 +27,9 @@ KEEP: Final = Keep.KEEP
 
 NextAt = datetime | None | Keep
 
+LARGEST_ID: Final = 2**63 - 1
+"""What a column of ids can hold; SQLite's driver fails at a larger number instead of finding nothing."""
+
 
 N = TypeVar("N", bound=BaseModel)
 
@@ -58,7 +61,7 @@ class Shelf(Generic[N]):
         Raises:
             NotFound: there is none.
         """
-        row = tx.execute(select(self.table).where(self.table.c.id == number)).one_or_none()
+        row = tx.execute(select(self.table).where(self.table.c.id == number)).one_or_none() if number <= LARGEST_ID else None
         if row is None:
             raise NotFound(f"There is no {self.noun} {number}.")
         return self.of(row)

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, literal_c
 
 from runbooks.value import Json
 from storage.errors import LeaseLost
+from storage.shelf import LARGEST_ID
 from storage.tables import tasks
 from storage.text import storable
 from storage.transaction import Tx, hold_order, insert_new, is_postgres, micros, moment, now_of
@@ -219,6 +220,8 @@ def dead(tx: Tx, limit: int = 100) -> list[Task]:
 
 def revive(tx: Tx, task_id: int) -> bool:
     """Try a dead task again, at the end of its lane; its doubts stay. False when it is not dead."""
+    if task_id > LARGEST_ID:
+        return False
     hold_order(tx)
     row = tx.execute(select(tasks).where(tasks.c.id == task_id, tasks.c.state == DEAD)).mappings().one_or_none()
     if row is None:

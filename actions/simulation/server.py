@@ -79,10 +79,13 @@ class Guarded:
     def _refusal(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
-        if urlsplit(f"//{host}").hostname not in self._allowed:
-            return f"this service is not called {host!r}; allow the name with --allow-host"
-        if origin is not None and scope["method"] not in {"GET", "HEAD"} and urlsplit(origin).netloc != host:
-            return f"pages of {origin!r} may not change this service"
+        try:
+            if urlsplit(f"//{host}").hostname not in self._allowed:
+                return f"this service is not called {host!r}; allow the name with --allow-host"
+            if origin is not None and scope["method"] not in {"GET", "HEAD"} and urlsplit(origin).netloc != host:
+                return f"pages of {origin!r} may not change this service"
+        except ValueError:
+            return "host or origin cannot be read"
         return None
 
 

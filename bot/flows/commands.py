@@ -64,7 +64,7 @@ def number_of(text: str) -> int:
         Refused: there is none.
     """
     digits = text.strip().upper().removeprefix("INC").lstrip("-")
-    if not digits.isdigit():
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):  # what a database can count
         raise Refused(
             "no_number", f"Say which incident, for example 42 or INC-42, not {text!r}." if text else "Say which incident, for example 42."
         )

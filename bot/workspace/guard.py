@@ -36,9 +36,13 @@ class Guard:
         host = headers.get("host", "")
         origin = headers.get("origin")
         site = headers.get("sec-fetch-site", "same-origin")
-        if urlsplit(f"//{host}").hostname not in self._hosts:
+        try:
+            if urlsplit(f"//{host}").hostname not in self._hosts:
+                return False
+            same = origin is None or urlsplit(origin).netloc == host
+        except ValueError:  # no host and no origin can be read in it
             return False
-        return (origin is None or urlsplit(origin).netloc == host) and (origin is not None or site != "cross-site" or _opens(headers))
+        return same and (origin is not None or site != "cross-site" or _opens(headers))
 
 
 def _opens(headers: Headers) -> bool:

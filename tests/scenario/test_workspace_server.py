@@ -134,6 +134,8 @@ def test_the_secrets_are_for_the_owner_only(running: Running) -> None:
     "headers",
     [
         {"host": "evil.example"},
+        {"host": "[::1"},
+        {"origin": "http://[::1"},
         {"origin": "http://evil.example"},
         {"origin": "null"},
         {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},

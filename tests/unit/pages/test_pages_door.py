@@ -71,6 +71,7 @@ def test_another_name_for_this_machine_reads_nothing(muster):
     rebinding = client(muster, headers={"Host": "evil.example.net"})
     assert rebinding.get("/incidents/1", follow_redirects=False).status_code == 401
     assert client(muster, headers={"Host": "localhost:8080"}).get("/incidents/1").status_code == 200
+    assert client(muster, headers={"Host": "[::1"}).get("/incidents/1", follow_redirects=False).status_code == 401
 
 
 def test_whoever_comes_through_a_proxy_is_not_here(muster, tmp_path, sqlite_url):
@@ -112,7 +113,9 @@ def test_signing_in_leads_to_this_server_only(outside, to):
 
 def test_what_is_not_there_is_a_page_that_says_so(muster):
     """A wrong number or form is 404 with a sentence."""
-    for path in ("/incidents/99", "/postmortems/99", "/drills/99", "/runbooks/none", "/incidents/1/timeline.exe"):
+    huge = "9" * 30
+    missing = ("/incidents/99", "/postmortems/99", "/drills/99", "/runbooks/none", "/incidents/1/timeline.exe")
+    for path in (*missing, f"/incidents/{huge}", f"/postmortems/{huge}", f"/drills/{huge}"):
         answer = client(muster).get(path)
         assert answer.status_code == 404, path
         assert "There is no" in answer.text

@@ -107,6 +107,7 @@ def test_giant_is_refused(client):
 def test_foreign_pages_are_kept_out(client):
     """A call under another name and a write from another page's origin are refused; the service's own page may write."""
     assert client.get("/state", headers={"host": "evil.example"}).status_code == 403
+    assert client.get("/state", headers={"host": "[::1"}).status_code == 403
     assert client.post("/mend", headers={"origin": "http://evil.example"}).status_code == 403
     assert client.post("/mend", headers={"origin": "null"}).status_code == 403
     assert client.post("/mend", headers={"origin": "http://127.0.0.1:8090"}).status_code == 200

@@ -29,6 +29,7 @@ from storage import (
     schedules,
     seen,
     switches,
+    tasks,
 )
 from storage.database import Database
 from storage.errors import Stale, Taken, Unreadable
@@ -68,6 +69,15 @@ def test_an_incident_comes_back_as_it_was_saved(database: Database) -> None:
     assert database.read(lambda tx: incidents.find(tx, 99)) is None
     with pytest.raises(NotFound, match="no incident 99"):
         database.read(lambda tx: incidents.get(tx, 99))
+
+
+def test_a_number_too_large_for_the_database_is_not_there(database: Database) -> None:
+    """A number beyond 63 bits finds nothing, like any other number that nobody has, and is no error of the driver's."""
+    huge = 2**63
+    with pytest.raises(NotFound, match="no incident"):
+        database.read(lambda tx: incidents.get(tx, huge))
+    assert database.read(lambda tx: incidents.find(tx, huge)) is None
+    assert database.write(lambda tx: tasks.revive(tx, huge)) is False
 
 
 def test_half_a_character_spoils_no_incident(database: Database) -> None:
