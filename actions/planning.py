@@ -103,8 +103,11 @@ def effect(action: Action, runbook: Runbook) -> str:
     watched = runbook.diagnostic(verify.diagnostic)
     title, unit = (watched.title, watched.unit) if watched else (verify.diagnostic, None)
     then = {Otherwise.ASK: "you are asked", Otherwise.UNDO: "it is undone", Otherwise.ESCALATE: "the next level is called"}
-    wanted = f"{limit(verify.holds, unit)} within {in_words(verify.within)}"
-    return f"Should bring {title} {wanted}. Watched; if it does not, {then[verify.otherwise]}."
+    wanted = limit(verify.holds, unit)
+    to = "to " if wanted.startswith("at ") else ""
+    named = title[:1].lower() + title[1:] if title[1:2].islower() else title
+    expected = f"Should bring {named} {to}{wanted} within {in_words(verify.within)}."
+    return f"{expected} Watched; if it does not, {then[verify.otherwise]}."
 
 
 def undo(action: Action, operation: Operation, proposal: Proposal) -> str:

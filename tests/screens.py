@@ -37,6 +37,7 @@ class Album:
         count = sum(len(pictures) for _, pictures in self.pages) + 1
         path = self.folder / f"{count:02d}-{name}.png"
         page.mouse.move(0, 0)
+        page.evaluate("document.querySelector('dialog[open]') ?? document.activeElement?.blur()")
         (of or page).screenshot(path=path, animations="disabled", caret="hide")
         if path.stat().st_size > MOST_BYTES:
             raise SystemExit(f"{path.name} has {path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are kept.")
@@ -102,6 +103,17 @@ class Tour:
         """Bring the card's beginning to the top of the window."""
         visitor.to_top(self.card(visitor, number))
 
+    def acknowledge(self, number: int) -> None:
+        """Ana takes it."""
+        self.ana.press("Acknowledge", within=self.card(self.ana, number))
+        self.card(self.ana, number).get_by_text("Acknowledged by").wait_for()
+
+    def home(self, visitor: Visitor) -> None:
+        """Muster's App Home."""
+        visitor.go("#/home")
+        visitor.page.get_by_role("heading", name="Waiting for me").wait_for()
+        time.sleep(1)
+
     def run(self, visitor: Visitor, number: int, action: str) -> None:
         """Plan an action from its card and run it."""
         visitor.press(action, within=self.card(visitor, number))
@@ -143,8 +155,7 @@ def first_minute(tour: Tour) -> None:
     album.take("card", "The card: what broke, who owns it, who is affected, what may safely be done, what is over its limit.", ana.page)
     tour.show(tour.night, number)
     album.take("card-phone", "The same on a phone at night.", tour.night.page)
-    ana.press("Acknowledge", within=tour.card(ana, number))
-    tour.card(ana, number).get_by_text("Acknowledged by").wait_for()
+    tour.acknowledge(number)
     ana.press("Scale out", within=tour.card(ana, number))
     ana.dialog.get_by_role("button", name="Run it", exact=True).wait_for()
     time.sleep(0.5)
@@ -202,9 +213,9 @@ def _page_base(tour: Tour, number: int) -> str:
 
 def _class(tour: Tour, *, kind: str, action: str, name: str, told: str, **parameters: object) -> None:
     """One class of AI incident: its card, and the recovery that its own runbook proves."""
+    tour.demo.jump(HOUR / 3)  # past the cool-down of what was run before
     number = tour.broken(kind, **parameters)
-    tour.ana.press("Acknowledge", within=tour.card(tour.ana, number))
-    tour.card(tour.ana, number).get_by_text("Acknowledged by").wait_for()
+    tour.acknowledge(number)
     tour.show(tour.ana, number)
     tour.album.take(name, f"{told}: the first look.", tour.ana.page)
     tour.run(tour.ana, number, action)
@@ -228,6 +239,120 @@ def retrieval(tour: Tour) -> None:
     _class(tour, kind="retrieval_stale", action="Keyword search", name="stale-index", told="The index is stale")
 
 
+def quality(tour: Tour) -> None:
+    """Everything is green and the answers are bad: the release unit goes back, with a second person."""
+    album, ana, ben = tour.album, tour.ana, tour.ben
+    album.chapter("Answers have got worse")
+    number = tour.broken("quality_regression")
+    tour.acknowledge(number)
+    tour.show(ana, number)
+    album.take("quality", "Answer quality has dropped, and no signal of availability shows it: the first look.", ana.page)
+    _wanted(tour, ana, number)
+    album.take("approval-plan", "A rollback needs a second person: the dialog asks instead of running.", ana.page)
+    ana.submit("Ask for approval")
+    ana.dismiss()
+    ben.go("#/home/messages")
+    ben.page.get_by_role("button", name="Approve").wait_for()
+    album.take("approval", "Ben is asked in person: the same plan, and until when.", ben.page)
+    thread = ana.thread()
+    ana.press("Approve", within=thread)
+    thread.get_by_text("Only visible to you").wait_for()
+    time.sleep(0.5)
+    album.take("own-approval", "Ana's own click is refused with the reason.", ana.page, of=thread)
+    ana.page.keyboard.press("Escape")
+    ben.press("Approve")
+    ben.page.get_by_text("Decided").wait_for()
+    album.take("approved", "Approved: the request says so and has no buttons any more.", ben.page)
+    tour.recovered(number)
+    tour.show(ana, number)
+    album.take("quality-verified", "Rolled back as one unit, and proven by the evaluation score.", ana.page)
+    tour.mended("quality_regression")
+    tour.closed(number)
+
+
+def _wanted(tour: Tour, visitor: Visitor, number: int) -> None:
+    visitor.press("More about", within=tour.card(visitor, number))
+    visitor.dialog.get_by_role("button", name="Set severity").wait_for()
+    visitor.press("Roll back the release", within=visitor.dialog)
+    visitor.dialog.get_by_role("button", name="Ask").wait_for()
+    time.sleep(0.5)
+
+
+def alone(tour: Tour) -> None:
+    """At night, alone: break-glass, with a reason."""
+    album, phone = tour.album, tour.night
+    album.chapter("Alone at night")
+    tour.demo.jump(HOUR)
+    number = tour.broken("slow_release", factor=5.0)
+    phone.press("Acknowledge", within=tour.card(phone, number))
+    _wanted(tour, phone, number)
+    reason = phone.dialog.get_by_label("Why this cannot wait")
+    reason.fill("Nobody answers, and no question gets through.")
+    reason.scroll_into_view_if_needed()
+    album.take("break-glass", "Nobody else is awake: with a reason it runs now, the leads are told, a review follows.", phone.page)
+    phone.dialog.get_by_role("button", name="Ask").last.click()
+    phone.page.get_by_text("Only visible to you").or_(tour.card(phone, number).get_by_text("Roll back the release")).first.wait_for()
+    phone.dismiss()
+    tour.recovered(number)
+    phone.thread()
+    time.sleep(1)
+    album.take("break-glass-thread", "What the thread says of it.", phone.page)
+    tour.mended("slow_release")
+    tour.closed(number)
+
+
+def corners(tour: Tour) -> None:
+    """What does not go smoothly: a refusal, an action that did not help, one that nobody can judge."""
+    album, ana = tour.album, tour.ana
+    album.chapter("When it does not go smoothly")
+    tour.demo.jump(HOUR)
+    number = tour.broken("slow_release", factor=5.0)
+    tour.acknowledge(number)
+    tour.card(tour.ben, number).get_by_text("Acknowledged by").wait_for()
+    ana.press("Cap retries", within=tour.card(ana, number))
+    ana.page.get_by_text("Only visible to you").last.wait_for()
+    time.sleep(0.5)
+    album.take("refusal", "A withheld action explains itself when pressed.", ana.page)
+    tour.run(ana, number, "Scale out")
+    tour.demo.until(lambda: tour.card(ana, number).get_by_text("did not help").count() > 0)
+    time.sleep(1)
+    tour.show(ana, number)
+    album.take("failed", "The wrong action: it is said that it did not help, with the value measured.", ana.page)
+    thread = ana.thread()
+    time.sleep(1)
+    album.take("failed-thread", "What to do next stands in the thread.", ana.page, of=thread)
+    ana.page.keyboard.press("Escape")
+    tour.mended("slow_release")
+    tour.demo.advance(60)
+    tour.closed(number)
+
+
+def duties(tour: Tour) -> None:
+    """What comes afterwards: reminders, App Home."""
+    album, ana = tour.album, tour.ana
+    album.chapter("Afterwards")
+    tour.demo.jump(HOUR)
+    number = tour.broken("provider_degraded")
+    tour.acknowledge(number)
+    tour.run(ana, number, "Switch to backup")
+    tour.recovered(number)
+    tour.demo.jump(HOUR * 4 - 600)
+    ana.page.locator("#main").get_by_text("ends").last.wait_for()
+    thread = ana.thread()
+    thread.get_by_role("button", name="Revert now").wait_for()
+    time.sleep(1)
+    album.take("reminder", "Before a mitigation ends, its owner is reminded.", ana.page, of=thread)
+    ana.page.keyboard.press("Escape")
+    tour.home(ana)
+    album.take("home", "App Home: what waits for me, what still stands, what is due.", ana.page)
+    tour.home(tour.night)
+    album.take("home-phone", "App Home on the phone.", tour.night.page)
+    tour.mended("provider_degraded")
+    for visitor in (ana, tour.night):
+        visitor.go("#/")
+    tour.closed(number)
+
+
 def cost(tour: Tour) -> None:
     """The bill multiplies while every signal of availability is green."""
     tour.album.chapter("Answers cost too much")
@@ -243,6 +368,10 @@ def safety(tour: Tour) -> None:
 STORIES: dict[str, Callable[[Tour], None]] = {
     "first-minute": first_minute,
     "provider": provider,
+    "quality": quality,
+    "alone": alone,
+    "corners": corners,
+    "duties": duties,
     "retrieval": retrieval,
     "cost": cost,
     "safety": safety,

@@ -135,10 +135,14 @@ class Visitor:
         return self.dialog
 
     def submit(self, name: str) -> None:
-        """Press the dialog's button and wait until the dialog is gone."""
-        dialog = self.dialog
-        dialog.get_by_role("button", name=name, exact=True).click()
-        self.page.locator("dialog[open]").wait_for(state="detached")
+        """Press the dialog's button and wait until that dialog is gone."""
+        before = self.page.locator("dialog[open]").count()
+        self.dialog.get_by_role("button", name=name, exact=True).click()
+        ends = time.monotonic() + 15
+        while self.page.locator("dialog[open]").count() >= before:
+            if time.monotonic() > ends:
+                raise TimeoutError(f"the dialog is still open after {name}: {self.dialog.inner_text()}")
+            time.sleep(0.05)
 
     def choose(self, option: str, *, among: str) -> None:
         """Choose an option from the dialog's list whose label holds `among`."""
@@ -154,6 +158,11 @@ class Visitor:
     def sees(self, words: str) -> bool:
         """Whether the words stand on the page."""
         return self.page.get_by_text(words).count() > 0
+
+    def go(self, place: str) -> None:
+        """Go to a place of the workspace, such as `#/home`."""
+        self.page.evaluate("place => { location.hash = place }", place)
+        time.sleep(0.8)
 
     def thread(self) -> Locator:
         """Open the newest card's thread."""

@@ -18,7 +18,7 @@ from runbooks.duration import in_words
 from runbooks.incident import Incident, Match
 from runbooks.people import Actor
 from runbooks.run import IN_FLIGHT, ActionRun, Mitigation, RunState
-from runbooks.runbook import Action
+from runbooks.runbook import Action, Parameter
 from runbooks.screens import (
     Dialog,
     DrillMoveDialog,
@@ -69,7 +69,7 @@ def plan(tx: Tx, ctx: Context, run_id: int) -> Dialog:
         tier=run.plan.tier,
         approvals=needed,
         approvers=", ".join(person.name for person in helpers[:3]) or "nobody",
-        parameters=dict(action.parameters),
+        parameters={name: _offered(action, parameter) for name, parameter in action.parameters.items()},
         values=dict(run.plan.parameters),
         refusal=_refusal(tx, ctx, incident, run, action, now=now),
         ends_at=ends_at,
@@ -78,6 +78,11 @@ def plan(tx: Tx, ctx: Context, run_id: int) -> Dialog:
         break_glass=needed > 0,
         expires_at=run.plan.made_at + ctx.policy.plan_life,
     )
+
+
+def _offered(action: Action, parameter: Parameter) -> Parameter:
+    """The parameter with what there is to choose from: a target is one of those that the runbook allows."""
+    return parameter.model_copy(update={"choices": action.targets}) if parameter.type == "target" else parameter
 
 
 def _refusal(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: Action, *, now: datetime) -> str | None:

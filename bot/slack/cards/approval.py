@@ -16,7 +16,9 @@ def approval_request(screen: ApprovalRequest) -> Drawn:
     sheet = Sheet()
     sheet.add(header(drill_first(incident, f"{'Decided' if screen.decided else 'Approval wanted'} · {incident.ref} · {run.title}")))
     sheet.add(section(_asked(screen)))
-    sheet.add(section(plan_text(screen, plan.made_at)))
+    for paragraph in plan_text(screen, plan.made_at):
+        sheet.add(section(paragraph))
+    sheet.add(context(plans.checks(plan.checks, "", now=plan.made_at)))
     if screen.decided:
         sheet.add(section(f"*{text.sentence(text.told(screen.decided, 600, near=screen.until_at))}*"))
     else:
@@ -25,17 +27,15 @@ def approval_request(screen: ApprovalRequest) -> Drawn:
     return drawn(_summary(screen), sheet)
 
 
-def plan_text(screen: ApprovalRequest, now: Moment) -> str:
-    """The plan as the requester saw it."""
+def plan_text(screen: ApprovalRequest, now: Moment) -> tuple[str, ...]:
+    """The plan as the requester saw it, paragraph by paragraph."""
     plan = screen.plan
-    lines = [
+    return (
         plans.change(plan),
         plans.expectation(plan, ""),
         plans.ending(plan, ends_at=None, reminder_at=None, now=now),
         plans.costs(plan.cost),
-        plans.checks(plan.checks, "", now=now),
-    ]
-    return "\n".join(filter(None, lines))
+    )
 
 
 def _asked(screen: ApprovalRequest) -> str:

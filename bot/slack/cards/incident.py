@@ -23,7 +23,7 @@ from bot.slack.cards.run import run_line
 from bot.slack.intents import Press, PressKind
 from runbooks.change import Suspect
 from runbooks.incident import Incident, IncidentStatus
-from runbooks.run import IN_FLIGHT, Mitigation
+from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, Mitigation
 from runbooks.screens import ActionButton, Freshness, IncidentCard, Shown
 from runbooks.value import Moment
 
@@ -43,6 +43,7 @@ def incident_card(card: IncidentCard) -> Drawn:
         sheet.add(context(_direct_plans(card.safe_actions)), spare=1)
         sheet.add_all(_buttons(card))
         sheet.add(context(_withheld(card)), spare=1)
+        sheet.add(context(_gated(card)), spare=2)
     sheet.add(context(_lines(*card.degraded, mark="Muster: ")), spare=2)
     sheet.add(context(_state(card)), spare=1)
     sheet.add(section(_runs(card)), spare=2)
@@ -180,6 +181,14 @@ def _withheld(card: IncidentCard) -> str:
     return "\n".join(f"*{text.line(action.title, 80)}* not now: {text.told(why, 200, near=card.drawn_at)}" for action, why in withheld)
 
 
+def _gated(card: IncidentCard) -> str:
+    """What else the runbook has, with somebody's approval: it stands in More, and must not be missed there."""
+    if _calm(card.incident) or any(line.run.state in IN_FLIGHT or line.run.state in BEFORE_RUNNING for line in card.runs):
+        return ""
+    titles = [f"*{text.line(action.title, 80)}*" for action in card.gated_actions[:_LINES] if not action.withheld]
+    return f"In More, with approval: {', '.join(titles)}" if titles else ""
+
+
 def _lines(*items: str, mark: str = "") -> str:
     shown = [f"{mark}{text.line(item, 250)}" for item in items[:_LINES]]
     return "\n".join([*shown, f"…and {len(items) - _LINES} more"] if len(items) > _LINES else shown)
@@ -253,6 +262,7 @@ def shown_text(shown: Shown, *, bold: bool = False) -> str:
         value = text.number(measured.value, measured.unit, beside=shown.limit.limit if limit and shown.limit else None)
     else:
         value = text.line(measured.text, 150)
+        title = f"{title}:" if ", " in measured.text else title
     return f"*{title} {value}*{limit}" if bold else f"{title} {value}{limit}"
 
 

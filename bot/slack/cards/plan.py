@@ -37,7 +37,7 @@ def ending(plan: Plan, *, ends_at: Moment | None, reminder_at: Moment | None, no
     """When it ends by itself, the reminder before, and how it is undone."""
     parts = []
     if ends_at is not None:
-        reminder = f", with a reminder at {text.when(reminder_at, now)}" if reminder_at else ""
+        reminder = f", reminder {text.when(reminder_at, now)}" if reminder_at else ""
         parts.append(f"Ends {text.when(ends_at, now)}{reminder}.")
     parts.append(text.sentence(text.line(plan.undo, 300)))
     return " ".join(filter(None, parts))
@@ -46,7 +46,12 @@ def ending(plan: Plan, *, ends_at: Moment | None, reminder_at: Moment | None, no
 def costs(cost: Mapping[str, str]) -> str:
     """Money, quality and latency, each said, if only as none."""
     said = ((("Cost" if name == "money" else name.capitalize()), value) for name, value in list(cost.items())[:5])
-    return " ".join(text.sentence(f"{text.line(name, 40)} {text.line(value, 200)}") for name, value in said)
+    return " ".join(text.sentence(f"{text.line(name, 40)}{_joint(value)}{text.line(value, 200)}") for name, value in said)
+
+
+def _joint(value: str) -> str:
+    """A number or a "none" follows its name at once; words need a colon to be read."""
+    return " " if value == "none" or value[:1].isdigit() else ": "
 
 
 def checks(found: Sequence[Check], last_run: str, *, now: Moment) -> str:

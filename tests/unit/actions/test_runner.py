@@ -28,7 +28,7 @@ def test_s6_plan_says_what_will_change_and_how_it_ends() -> None:
     assert made.proposal.value == {"value": 4}
     assert made.parameters == {"value": 4}
     assert made.tier is Tier.R1
-    assert made.effect == "Should bring Load under 50 % within 5 min. Watched; if it does not, you are asked."
+    assert made.effect == "Should bring load under 50 % within 5 min. Watched; if it does not, you are asked."
     assert made.undo.startswith("After 4 h: back to value 2, by itself. Undo at any time before.")
     assert made.cost == {"money": "4 USD an hour", "quality": "none", "latency": "none"}
     assert made.ends_after == 4 * 3600

@@ -55,6 +55,7 @@ def test_the_card_reads_as_designed() -> None:
         "*Owner* ml-platform, on call <@U0ANA>",
         "*Affected* 12 customers, most Northwind",
         "[Scale the inference pool out…] [Acknowledge] [Take command] [More…]",
+        "In More, with approval: *Roll back to the previous release unit*",
         "*p99 1.9 s* (limit 0.5 s).",
         "index age *no data* · CPU 96 % · errors 0.2 % · 10:08",
         "Changed: 10:00 release reranker-v3.2 (2 min before)",
@@ -157,7 +158,7 @@ def test_the_plan_reads_as_designed() -> None:
         "`inference/reranker-v3`, production: *2 → 4 replicas*",
         "Replicas",
         "Should bring p99 under 0.5 s within 5 min. Watched; if it does not, you are asked.",
-        "Ends 14:08, with a reminder at 13:53. Undo at any time: back to 2 replicas.",
+        "Ends 14:08, reminder 13:53. Undo at any time: back to 2 replicas.",
         "Cost 6.20 USD an hour. Quality none. Latency none.",
         "Checks: CPU 96 % is over 80 % · nobody else is changing it · last scaled 3 d ago",
     ]
