@@ -98,11 +98,18 @@ def already(ctx: Context, run: ActionRun) -> str:
     """Who is at it, since when (rule S11)."""
     since = run.started_at or run.confirmed_at or run.requested_at
     who = _name(ctx, run.requested_by)
-    what = {
-        RunState.AWAITING_APPROVAL: "has asked for approval of",
-        RunState.UNDOING: "ran, and it is being taken back:",
-    }.get(run.state, "is running")
-    return f"Not run again: {who} {what} {run.title} since {since:%H:%M:%S} UTC. You will see the result in the thread."
+    if run.state is RunState.AWAITING_APPROVAL:
+        return (
+            f"Not run: {who} asked for approval of {run.title} at {since:%H:%M:%S} UTC, and it still waits. "
+            "The request stands in the thread; if it cannot wait, take it back there and go without approval."
+        )
+    if run.state is RunState.UNDOING:
+        what = f"what {who} ran is being taken back: {run.title}"
+    elif run.state is RunState.VERIFYING:
+        what = f"{who} ran {run.title} and Muster watches whether it works"
+    else:
+        what = f"{who} is running {run.title}"
+    return f"Not run again: {what}, since {since:%H:%M:%S} UTC. You will see the result in the thread."
 
 
 def _not_entitled(ctx: Context, incident: Incident, action: Action, *, now: datetime) -> Refused:
@@ -453,6 +460,8 @@ def approve(tx: Tx, ctx: Context, run: ActionRun, *, plan_hash: str, granted: bo
     incident = incidents.get(tx, run.incident_id)
     if granted and not incident.is_open:
         raise Refused("resolved", f"{incident.ref} is resolved; nothing was changed.", offer="timeline", audit=False)
+    if granted and run.approve_until_at is not None and now >= run.approve_until_at:
+        raise Refused("expired", f"Not counted: the time to approve {run.title} is over. Plan again to see what would change now.")
     circle = circle_of(ctx, incident, now=now)
     counts = approval.may_decide(by, plan=run.plan, requester=run.requested_by, circle=circle)
     if not counts.allowed:

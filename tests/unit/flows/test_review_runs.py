@@ -294,3 +294,32 @@ def test_a_drill_uses_up_nobodys_break_glass(stage: Stage) -> None:
     stage.ctx.write(rehearsed)
     mine = stage.ctx.read(lambda tx: in_world(tx, stage.incident, runs.recent(tx, since=acting.NOW, person="ana")))
     assert mine == []
+
+
+def test_an_approval_after_its_time_counts_for_nothing(database: Database) -> None:
+    """The minutes on the request are the minutes that it stands, also when no sweep has ended it yet (rule S8)."""
+    stage = Stage(database, approval="one")
+    waiting = stage.confirmed()
+    assert waiting.state is RunState.AWAITING_APPROVAL
+    assert waiting.plan is not None
+    plan_hash, ben = waiting.plan.hash, person_actor("ben", slack_id="U01BEN0000")
+    stage.clock.pass_(minutes=31)
+    with pytest.raises(Refused, match="the time to approve"):
+        stage.ctx.write(lambda tx: act.approve(tx, stage.ctx, waiting, plan_hash=plan_hash, granted=True, by=ben, now=stage.clock.now()))
+    assert stage.run(waiting.id).approvals == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (RunState.AWAITING_APPROVAL, "it still waits"),
+        (RunState.APPROVED, "is running Turn it up, since 02:00:00 UTC"),
+        (RunState.VERIFYING, "ran Turn it up and Muster watches"),
+        (RunState.UNDOING, "is being taken back: Turn it up"),
+    ],
+)
+def test_a_second_press_is_told_what_is_going_on(stage: Stage, state: RunState, told: str) -> None:
+    """Who is at it, since when, and what can be done instead: true in every state (rule S11)."""
+    sentence = act.already(stage.ctx, acting.run_of(state=state))
+    assert told in sentence
+    assert "Ana Silva" in sentence
