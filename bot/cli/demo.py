@@ -193,9 +193,10 @@ def _token(path: Path) -> str:
 
 def _announce(parts: list[Part], data: Path) -> None:
     setting = "" if data == (Path.cwd() / DEMO).parent else f"MUSTER_DATABASE_URL=sqlite:///{data / DEMO.name} "
+    command = "muster" if shutil.which("muster") else os.path.relpath(Path(sys.executable).parent / "muster")
     sys.stdout.write(f"\n  Muster is ready. Open {parts[0].url}\n\n")
     sys.stdout.write(
-        f"  Timelines and post-mortems: {parts[-1].url}/incidents\n  In another terminal:        {setting}muster incident list\n\n"
+        f"  Timelines and post-mortems: {parts[-1].url}/incidents\n  In another terminal:        {setting}{command} incident list\n\n"
     )
     sys.stdout.write("  Ctrl-C ends it.\n\n")
     sys.stdout.flush()
