@@ -18,6 +18,7 @@ from bot.slack import listeners
 
 _log = logging.getLogger(__name__)
 _bolt_log = logging.getLogger("muster.bolt")
+_LONGEST_STAMP = 12  # digits; seconds since 1970 have ten
 
 
 class SlackApp(App):
@@ -89,6 +90,9 @@ def answer_http(app: SlackApp, *, body: bytes, headers: Mapping[str, str], query
     """
     if not app.accepts_http:
         return Answer(status=404, headers={}, body="Muster takes Slack's events over Socket Mode only.", after=_nothing)
+    stamp = next((value for name, value in headers.items() if name.lower() == "x-slack-request-timestamp"), "")
+    if stamp and not (stamp.isascii() and stamp.isdigit() and len(stamp) <= _LONGEST_STAMP):  # Bolt fails at it, and does not refuse
+        return Answer(status=401, headers={}, body="This is not a request of Slack's.", after=_nothing)
     try:
         request = BoltRequest(body=body.decode("utf-8"), query=query, headers=dict(headers))
     except Exception:  # noqa: BLE001 - Bolt reads the body before it checks the signature, and raises whatever rubbish makes it raise

@@ -527,6 +527,9 @@ def test_http_takes_what_slack_signed(stage: Stage) -> None:
         lambda body: signed(body, at=time.time() - 400),
         lambda body: signed(body + " "),
         lambda body: {**signed(body), "X-Slack-Signature": "v0="},
+        lambda body: {**signed(body), "X-Slack-Request-Timestamp": "yesterday"},
+        lambda body: {**signed(body), "X-Slack-Request-Timestamp": "\u00b2"},
+        lambda body: {**signed(body), "X-Slack-Request-Timestamp": "9" * 5000},
     ],
 )
 def test_http_refuses_what_slack_did_not_sign(stage: Stage, headers: Callable[[str], dict[str, str]]) -> None:
