@@ -1,6 +1,6 @@
 """What people do in Slack, kept without anyone typing it: joins, pins, chosen reactions, kept messages, channels that go (mission F1)."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from bot.flows.context import Context, person_actor
 from bot.flows.records import entry
@@ -17,12 +17,15 @@ from storage.tasks import NewTask
 KEPT_REACTIONS = frozenset({"pushpin", "round_pushpin", "memo", "white_check_mark"})
 """Reactions that put a message on the timeline; any other is just a reaction."""
 
+AFTERWARDS = timedelta(days=1)
+"""How long what happens in an incident's channel still belongs to it after its end."""
+
 QUOTED = 1000  # characters of a kept message
 
 
 def keep_message(tx: Tx, ctx: Context, message: dict[str, Json], *, by: Actor, now: datetime) -> Reply:
     """Add to timeline: the message, with who wrote it and when, on its incident's timeline."""
-    incident = _incident_of(tx, str(message.get("channel") or ""), str(message.get("thread_ts") or message.get("ts") or ""))
+    incident = _incident_of(tx, str(message.get("channel") or ""), str(message.get("thread_ts") or message.get("ts") or ""), now=now)
     if incident is None:
         return Reply(whisper=Refusal(text="This message is in no incident's thread or channel, so it has no timeline to go to."))
     text = str(message.get("text") or "")[:QUOTED] or "a message without text"
@@ -79,18 +82,19 @@ def _home(tx: Tx, visitor: Visitor, *, now: datetime) -> None:
 
 
 def _note(tx: Tx, ctx: Context, kind: EntryKind, did: str, *, channel: str, ts: str, visitor: Visitor, now: datetime) -> None:
-    incident = _incident_of(tx, channel, ts)
+    incident = _incident_of(tx, channel, ts, now=now)
     if incident is not None:
         actor = _author(ctx, visitor.slack_id or "")
         ledger.record(tx, incident.id, [entry(kind, f"{actor.id} {did}.", now=now, actor=actor, channel=channel, ts=ts)], now)
 
 
-def _incident_of(tx: Tx, channel: str, ts: str) -> Incident | None:
-    """The incident whose card or thread this is, or whose own channel."""
+def _incident_of(tx: Tx, channel: str, ts: str, *, now: datetime) -> Incident | None:
+    """The incident whose card or thread this is, or whose own channel; a channel belongs to its incident for a day after its end."""
     message = messages.at(tx, channel, ts) if ts else None
     if message and message.key.startswith("card:"):
         return incidents.find(tx, int(message.key.removeprefix("card:")))
-    return incidents.by_channel(tx, channel)
+    latest = incidents.by_channel(tx, channel)
+    return latest if latest and (latest.resolved_at is None or now - latest.resolved_at < AFTERWARDS) else None
 
 
 def _author(ctx: Context, slack_id: str) -> Actor:

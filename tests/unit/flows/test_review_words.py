@@ -19,7 +19,8 @@ from runbooks.loading import Library
 from runbooks.run import Mitigation, MitigationEnd, RunState
 from runbooks.screens import Notice, Refusal
 from runbooks.severity import Severity
-from storage import drills, incidents, mitigations, runs, tasks
+from runbooks.timeline import EntryKind
+from storage import drills, incidents, mitigations, runs, tasks, timeline
 from storage.database import Database
 from storage.tasks import NewTask
 from tests import acting
@@ -139,3 +140,16 @@ def test_a_drill_names_whom_it_would_call_and_mentions_nobody(ctx: Context) -> N
     assert [isinstance(one, Notice) and len(one.mentions) for one in drawn] == [2, 0]
     assert "Ana Silva, Ben Okafor" in getattr(drawn[1], "text", "")
     assert ctx.read(lambda tx: drills.get(tx, drill.id)).runbook == LIBRARY.all[0].id
+
+
+def test_a_channel_outlives_its_incident(ctx: Context, clock: StandingClock) -> None:
+    """Who joins a channel during an incident stands on its timeline; who joins weeks after its end has nothing to do with it."""
+    incident = _opened(ctx).model_copy(update={"channel": "C0TEAM"})
+    ctx.write(lambda tx: incidents.save(tx, incident, was=incident.revision))
+    desk = Desk(ctx)
+    desk.event("member_joined_channel", {"channel": "C0TEAM"}, event_id="E1", visitor=VISITOR)
+    over = incident.resolved(by="ana", resolution="fixed", now=ctx.now())
+    ctx.write(lambda tx: incidents.save(tx, over, was=incident.revision))
+    clock.pass_(days=20)
+    desk.event("member_joined_channel", {"channel": "C0TEAM"}, event_id="E2", visitor=VISITOR)
+    assert len(ctx.read(lambda tx: timeline.of_kind(tx, incident.id, EntryKind.PERSON_JOINED))) == 1
