@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from sqlalchemy import text
 
 from bot.clock import DatabaseClock
 from bot.configuration import DEFAULT
@@ -68,8 +69,8 @@ class Stack:
             self.start_muster()
         return self
 
-    def start_muster(self, *, kill_point: str | None = None, name: str = "muster", wait: bool = True) -> None:
-        """Start a Muster process; `kill_point` makes it kill itself there."""
+    def start_muster(self, *, kill_point: str | None = None, name: str = "muster", wait: bool = True, port: int | None = None) -> None:
+        """Start a Muster process; `kill_point` makes it kill itself there. A second replica has a `port` of its own."""
         app = json.loads((self.folder / "workspace" / "app.json").read_text())
         (self.folder / "muster.yaml").write_text(self.configured(DEFAULT.read_text()))
         environment = {
@@ -80,14 +81,14 @@ class Stack:
             "MUSTER_SIMULATION_URL": self.simulation,
             "MUSTER_CONFIG": str(self.folder / "muster.yaml"),
             "MUSTER_DATABASE_URL": self.database_url,
-            "MUSTER_HTTP_PORT": str(self.port),
+            "MUSTER_HTTP_PORT": str(port or self.port),
             "MUSTER_SECRET_DEMO_ALERTS": TOKEN,
             **({"MUSTER_RUNBOOKS": str(quick_library(self.folder))} if self.quick else {}),
             **({"MUSTER_KILL_POINT": kill_point} if kill_point else {}),
         }
         self._run(name, "-m", "bot", "serve", environment=environment)
         if wait:
-            self.until(lambda: self._answers(f"{self.url}/readyz") or self.dead(name), what="Muster")
+            self.until(lambda: self._answers(f"http://127.0.0.1:{port or self.port}/readyz") or self.dead(name), what="Muster")
 
     def _run(self, name: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -115,6 +116,11 @@ class Stack:
         """`kill -9`."""
         self.processes[name].send_signal(signal.SIGKILL)
         self.processes[name].wait()
+
+    def leases_run_out(self) -> None:
+        """What a dead replica had claimed falls due: the lease's 45 seconds pass at once, by the database's own clock."""
+        past = "UPDATE tasks SET due_at = CASE WHEN due_at = lease_until_at THEN created_at ELSE due_at END, lease_until_at = created_at"
+        self.database.write(lambda tx: tx.execute(text(f"{past} WHERE state = 'open' AND lease_until_at IS NOT NULL")))
 
     def dead(self, name: str = "muster") -> bool:
         """Whether a process is gone."""
@@ -288,8 +294,8 @@ def quick_library(folder: Path) -> Path:
     target = folder / "runbooks"
     target.mkdir(exist_ok=True)
     for source in LIBRARY.glob("*.md"):
-        text = re.sub(r"\bfor: \w+,", "for: 60s,", source.read_text())
-        (target / source.name).write_text(text)
+        quick = re.sub(r"\bfor: \w+,", "for: 20s,", source.read_text())
+        (target / source.name).write_text(quick)
     return target
 
 
