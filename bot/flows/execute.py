@@ -166,6 +166,9 @@ def _applied(
     starts_at, ends_at = window(action.verify, executed_at=now)
     executed = executed.with_(verify_from_at=starts_at, verify_until_at=ends_at)
     runs.save(tx, executed, was=run.state, next_at=starts_at)
+    # The watch begins now, perhaps long after the claim: the target is held until its end.
+    until = ends_at + LOCK_SPARE
+    locks.take(tx, lock_name(incident, run.target), run_id=run.id, owner=run.requested_by, until_at=until, now=now)
     words = f"{run.target} {run.plan.proposal.before_text} → {run.plan.proposal.after_text}"
     said = []
     if looked:

@@ -323,3 +323,22 @@ def test_a_second_press_is_told_what_is_going_on(stage: Stage, state: RunState, 
     sentence = act.already(stage.ctx, acting.run_of(state=state))
     assert told in sentence
     assert "Ana Silva" in sentence
+
+
+def test_the_target_is_held_for_the_whole_watch_however_late_it_began(stage: Stage) -> None:
+    """A change that was found to have taken effect long after its claim is watched behind a lock to the end (rule S12)."""
+    run = stage.confirmed()
+    task = stage.claim("execute")
+    running = stage.ctx.write(lambda tx: execute._claim(tx, stage.ctx, run.id, _measured(stage), task=task))
+    lost = running.to(RunState.UNKNOWN)
+    stage.ctx.write(lambda tx: runs.save(tx, lost, was=running.state))
+    assert lost.plan is not None
+    stage.backend.put("thing/reranker-v3", lost.plan.proposal.value)
+    stage.clock.pass_(minutes=9)
+    found = stage.ctx.runner.reconcile(lost.plan)
+    stage.ctx.write(lambda tx: execute._settle(tx, stage.ctx, run.id, found, looked=True))
+    watched, lock = stage.run(run.id), stage.lock()
+    assert watched.verify_until_at is not None
+    assert lock is not None
+    assert lock.until_at > watched.verify_until_at
+    assert lock.until_at - stage.clock.now() > execute.LOCK_SPARE
