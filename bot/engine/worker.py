@@ -28,6 +28,9 @@ BUDGET = 1800.0
 """Seconds from a task's first claim until it is given up and shown to a person. A 429 does not use it up."""
 
 
+HUNG_AFTER = 120.0
+"""Seconds without one free thread after which the handlers hang: the longest of them holds its task for a minute."""
+
 STALE_RETRIES = 5
 """Times that an answer is written again because somebody else changed the same thing; then the whole task is tried again."""
 
@@ -81,6 +84,7 @@ class Worker:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="task")
         self._loop = threading.Thread(target=self._run, name="worker", daemon=True)
         self.last_claim_at = time.monotonic()
+        self._busy_since: float | None = None
 
     def start(self) -> None:
         """Start the loop."""
@@ -141,7 +145,9 @@ class Worker:
         while free < self._threads and self._free.acquire(blocking=free == 0, timeout=self._poll if free == 0 else None):
             free += 1
         if not free:
+            self._all_busy()
             return False
+        self._busy_since = None
         claimed: list[Task] = []
         try:
             claimed = self._claim(free)
@@ -152,6 +158,13 @@ class Worker:
             self._pool.submit(self.run, task).add_done_callback(self._finished)
         return len(claimed) == free
 
+    def _all_busy(self) -> None:
+        """Too busy to claim is not deaf, for as long as any handler may rightly take; beyond that they hang."""
+        now = time.monotonic()
+        self._busy_since = self._busy_since or now
+        if now - self._busy_since < HUNG_AFTER:
+            self.last_claim_at = now
+
     def _finished(self, done: "Future[None]") -> None:
         self._free.release()
         self._wake.set()
@@ -159,6 +172,9 @@ class Worker:
             log.error("worker.run_failed", error=repr(error))
 
     def _claim(self, limit: int) -> list[Task]:
+        if not self._database.read(lambda tx: tasks.claimable(tx, kinds=self._kinds)):
+            self.last_claim_at = time.monotonic()
+            return []
         claimed = self._database.write(lambda tx: tasks.claim(tx, limit, self._lease, kinds=self._kinds), name="claim", ordered=False)
         self.last_claim_at = time.monotonic()
         return claimed

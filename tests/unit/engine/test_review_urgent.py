@@ -3,7 +3,11 @@
 import threading
 import time
 
+import pytest
+
+from bot.engine import worker
 from bot.engine.assembly import Engine
+from bot.engine.worker import Worker
 from bot.settlement import Settled, Settlement
 from storage import tasks
 from storage.database import Database
@@ -50,3 +54,32 @@ def test_a_page_does_not_wait_behind_a_chat_that_hangs(database: Database) -> No
             time.sleep(0.01)
         engine.stop()
     assert ran == ["page:1"]
+
+
+def test_a_worker_that_is_only_busy_is_not_called_deaf(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While every thread works on something that may take its time, nobody restarts Muster; when they hang, somebody does."""
+    released, begun = threading.Event(), threading.Event()
+
+    def work(_task: Task) -> Settlement:
+        begun.set()
+        released.wait(PATIENCE)
+        return Settled()
+
+    made = Worker(database=database, handlers={"slow": work}, on_buried=lambda *_: None, threads=1, poll=0.01)
+    database.write(lambda tx: tasks.enqueue(tx, NewTask(key="a", kind="slow")))
+    made.start()
+    try:
+        assert begun.wait(PATIENCE)
+        first = made.last_claim_at
+        ends = time.monotonic() + PATIENCE
+        while made.last_claim_at == first and time.monotonic() < ends:
+            time.sleep(0.01)
+        assert made.last_claim_at > first
+        monkeypatch.setattr(worker, "HUNG_AFTER", 0.0)
+        time.sleep(0.05)
+        last = made.last_claim_at
+        time.sleep(0.1)
+        assert made.last_claim_at == last
+    finally:
+        released.set()
+        made.stop()
