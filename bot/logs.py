@@ -40,6 +40,8 @@ def configure(*, level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[level])
+    # Bolt reads SLACK_BOT_TOKEN by itself and then says that it does not need it; it is the same token, and no news.
+    logging.getLogger("muster.bolt").addFilter(lambda record: "`token` will be unused" not in record.getMessage())
     for noisy in ("httpx", "apscheduler", "uvicorn.access", "slack_bolt", "slack_sdk", "alembic", "httpx2", "pagerduty"):
         logging.getLogger(noisy).setLevel(max(_LEVELS[level], logging.WARNING))
 

@@ -136,6 +136,11 @@ def claim(tx: Tx, limit: int, lease: float, *, kinds: Sequence[str] | None = Non
     return sorted((_task(row) for row in tx.execute(statement)), key=lambda task: task.id)
 
 
+def claimable(tx: Tx, *, kinds: Sequence[str] | None = None) -> bool:
+    """Whether `claim` would find anything now: a look that waits for no writer."""
+    return bool(tx.execute(select(_claimable(now_of(tx), kinds).exists())).scalar_one())
+
+
 def _claimable(now: ColumnElement[int], kinds: Sequence[str] | None) -> Select[Any]:
     other = tasks.alias("other")
     blocked = exists().where(other.c.lane == tasks.c.lane, other.c.state == literal_column("'open'"), other.c.id < tasks.c.id)

@@ -13,6 +13,9 @@ from storage.tasks import Task
 
 URGENT_THREADS = 4
 
+LONGEST_REST = 0.2
+"""Seconds that triage rests at most between two folds, so that the intake is not kept from the writer by its own success."""
+
 DEAF_AFTER = 30.0
 """Seconds without a successful look at the database, after which this process is not healthy."""
 
@@ -37,7 +40,7 @@ class Engine:
         if urgent:  # when the chat hangs, all threads soon wait for it; what pages, changes and measures must not wait behind them
             second = Worker(database=database, handlers=handlers, on_buried=on_buried, threads=URGENT_THREADS, kinds=urgent)
             self._workers["urgent worker"] = second
-        self._triage = Loop(name="triage", step=triage, poll=1.0)
+        self._triage = Loop(name="triage", step=triage, poll=1.0, longest_rest=LONGEST_REST)
         self._ticker = Ticker(sweeps=dict(sweeps))
 
     def start(self) -> None:

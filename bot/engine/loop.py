@@ -19,8 +19,12 @@ def _pause(trouble: int) -> float:
 class Loop:
     """Calls `step` again as long as it answers a number above zero. A database error makes it wait and go on, never die."""
 
-    def __init__(self, *, name: str, step: Callable[[], int], poll: float) -> None:
-        self._name, self._step, self._poll = name, step, poll
+    def __init__(self, *, name: str, step: Callable[[], int], poll: float, longest_rest: float = 0.0) -> None:
+        """`longest_rest`: after a step that did something, rest as long as it took, at most so many seconds.
+
+        A step that holds the one writer makes everybody else wait; resting lets them in, and the next step finds more to do at once.
+        """
+        self._name, self._step, self._poll, self._longest_rest = name, step, poll, longest_rest
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -50,6 +54,7 @@ class Loop:
         trouble = 0
         while not self._stopping.is_set():
             self._wake.clear()
+            began = time.monotonic()
             try:
                 done = self._step()
                 self.last_turn_at, trouble = time.monotonic(), 0
@@ -65,3 +70,5 @@ class Loop:
                 continue
             if not done:
                 self._wake.wait(self._poll)
+            elif self._longest_rest:
+                self._stopping.wait(min(time.monotonic() - began, self._longest_rest))

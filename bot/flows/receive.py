@@ -28,8 +28,8 @@ from storage.tasks import NewTask
 
 log = structlog.get_logger(__name__)
 
-BATCH = 200
-"""Alerts in one transaction. Larger makes triage faster and intake slower, because both wait for the one writer."""
+BATCH = 1000
+"""Alerts in one transaction at most. A fold costs much the same for few as for many: every touched incident writes its own rows."""
 
 LISTED = 20  # alerts named in one folded entry; the alerts themselves all keep their rows
 _SEVERITY = {"critical": Severity.SEV2, "error": Severity.SEV2, "warning": Severity.SEV3, "info": Severity.SEV4, "page": Severity.SEV2}
