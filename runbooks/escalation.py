@@ -45,14 +45,6 @@ def due(incident: Incident, rules: Sequence[EscalationRule], facts: Facts, *, no
     return found
 
 
-def next_at(incident: Incident, rules: Sequence[EscalationRule], facts: Facts, *, now: datetime) -> datetime | None:
-    """When the next rule that is not yet due could fall due, for the sweep's row; None when time alone changes nothing."""
-    if not incident.is_open:
-        return None
-    times = (since + timedelta(seconds=rule.after) for rule in rules if (since := _since(rule, incident, facts)) is not None)
-    return min((at for at in times if at > now), default=None)
-
-
 def _since(rule: EscalationRule, incident: Incident, facts: Facts) -> datetime | None:
     """Since when the condition has held, or None where it does not."""
     match rule.if_:

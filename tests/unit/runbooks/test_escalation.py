@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbooks.escalation import Facts, due, next_at
+from runbooks.escalation import Facts, due
 from runbooks.incident import Incident
 from runbooks.runbook import EscalationRule
 from runbooks.severity import Severity
@@ -110,22 +110,8 @@ def test_what_is_due_stays_due(state: Incident, rules: list[EscalationRule], fac
     assert before <= {found.rule for found in due(state, rules, facts, now=NOW + minutes(late))}
 
 
-@given(STATES, RULES, FACTS, st.integers(0, 120))
-def test_the_next_time_is_when_something_next_falls_due(state: Incident, rules: list[EscalationRule], facts: Facts, elapsed: int) -> None:
-    """At `next_at` more is due than now, a moment before it nothing more is; None means that waiting changes nothing."""
-    now = NOW + minutes(elapsed)
-    have = {found.rule for found in due(state, rules, facts, now=now)}
-    at = next_at(state, rules, facts, now=now)
-    if at is None:
-        assert {found.rule for found in due(state, rules, facts, now=now + timedelta(days=400))} == have
-        return
-    assert {found.rule for found in due(state, rules, facts, now=at - timedelta(microseconds=1))} == have
-    assert {found.rule for found in due(state, rules, facts, now=at)} > have
-
-
 @given(RULES, FACTS)
 def test_what_is_over_escalates_no_more(rules: list[EscalationRule], facts: Facts) -> None:
     """A resolved incident pages nobody, now or later."""
     over = opened().resolved(by="ana", resolution="fixed", now=NOW)
     assert due(over, rules, facts, now=NOW + minutes(900)) == []
-    assert next_at(over, rules, facts, now=NOW) is None
