@@ -99,6 +99,13 @@ class Tour:
         """An incident's card in a visitor's channel."""
         return visitor.page.locator("#main [data-ts]").filter(has_text=f"INC-{number} · ").first
 
+    def thread(self, visitor: Visitor, number: int) -> Locator:
+        """Open an incident's thread."""
+        self.card(visitor, number).get_by_role("button", name=re.compile(r"\d+ repl")).click()
+        thread = visitor.page.locator("#thread")
+        thread.wait_for()
+        return thread
+
     def show(self, visitor: Visitor, number: int) -> None:
         """Bring the card's beginning to the top of the window."""
         visitor.to_top(self.card(visitor, number))
@@ -126,14 +133,20 @@ class Tour:
         self.card(self.ana, number).get_by_text("Mitigated ·").wait_for()
         time.sleep(1.5)
 
-    def closed(self, number: int) -> None:
-        """Resolve it; what still stands is taken back."""
-        self.ana.press("Resolve", within=self.card(self.ana, number))
+    def closed(self, number: int, *, revert: bool = True) -> None:
+        """Resolve it; what still stands is undone, or kept until it ends."""
+        card = self.card(self.ana, number)
+        if not card.get_by_role("button", name="Resolve").count():
+            self.ana.press("More about", within=card)
+            self.ana.dialog.get_by_role("button", name="Set severity").wait_for()
+            card = self.ana.dialog
+        self.ana.press("Resolve", within=card)
         dialog = self.ana.dialog
         dialog.get_by_role("button", name="Resolve", exact=True).wait_for()
-        if dialog.get_by_text("still in force").count():
+        if revert and dialog.get_by_text("still in force").count():
             self.ana.choose("Revert now", among="still in force")
         self.ana.submit("Resolve")
+        self.ana.dismiss()
         self.demo.until(lambda: self.demo.state(number) == "resolved", within=120)
 
 
@@ -155,6 +168,11 @@ def first_minute(tour: Tour) -> None:
     album.take("card", "The card: what broke, who owns it, who is affected, what may safely be done, what is over its limit.", ana.page)
     tour.show(tour.night, number)
     album.take("card-phone", "The same on a phone at night.", tour.night.page)
+    ana.press("Cap retries", within=tour.card(ana, number))
+    ana.page.get_by_text("Only visible to you").wait_for()
+    time.sleep(0.5)
+    album.take("withheld", "An action that would not help now says why, to the person who pressed it.", ana.page)
+    ana.page.get_by_role("button", name="Dismiss").click()
     tour.acknowledge(number)
     ana.press("Scale out", within=tour.card(ana, number))
     ana.dialog.get_by_role("button", name="Run it", exact=True).wait_for()
@@ -175,7 +193,7 @@ def first_minute(tour: Tour) -> None:
     album.take("verified", "Verified, with the value before and after. The next step leads.", ana.page)
     tour.show(tour.night, number)
     album.take("verified-phone", "Verified, on the phone.", tour.night.page)
-    thread = ana.thread()
+    thread = tour.thread(ana, number)
     time.sleep(1)
     album.take("thread", "The run in the thread: undo, extend, keep.", ana.page, of=thread)
     ana.page.keyboard.press("Escape")
@@ -254,7 +272,7 @@ def quality(tour: Tour) -> None:
     ben.go("#/home/messages")
     ben.page.get_by_role("button", name="Approve").wait_for()
     album.take("approval", "Ben is asked in person: the same plan, and until when.", ben.page)
-    thread = ana.thread()
+    thread = tour.thread(ana, number)
     ana.press("Approve", within=thread)
     thread.get_by_text("Only visible to you").wait_for()
     time.sleep(0.5)
@@ -266,8 +284,7 @@ def quality(tour: Tour) -> None:
     tour.recovered(number)
     tour.show(ana, number)
     album.take("quality-verified", "Rolled back as one unit, and proven by the evaluation score.", ana.page)
-    tour.mended("quality_regression")
-    tour.closed(number)
+    tour.closed(number, revert=False)
 
 
 def _wanted(tour: Tour, visitor: Visitor, number: int) -> None:
@@ -294,11 +311,11 @@ def alone(tour: Tour) -> None:
     phone.page.get_by_text("Only visible to you").or_(tour.card(phone, number).get_by_text("Roll back the release")).first.wait_for()
     phone.dismiss()
     tour.recovered(number)
-    phone.thread()
+    tour.thread(phone, number)
     time.sleep(1)
     album.take("break-glass-thread", "What the thread says of it.", phone.page)
-    tour.mended("slow_release")
-    tour.closed(number)
+    phone.go("#/")
+    tour.closed(number, revert=False)
 
 
 def corners(tour: Tour) -> None:
@@ -308,21 +325,35 @@ def corners(tour: Tour) -> None:
     tour.demo.jump(HOUR)
     number = tour.broken("slow_release", factor=5.0)
     tour.acknowledge(number)
-    tour.card(tour.ben, number).get_by_text("Acknowledged by").wait_for()
-    ana.press("Cap retries", within=tour.card(ana, number))
-    ana.page.get_by_text("Only visible to you").last.wait_for()
-    time.sleep(0.5)
-    album.take("refusal", "A withheld action explains itself when pressed.", ana.page)
     tour.run(ana, number, "Scale out")
     tour.demo.until(lambda: tour.card(ana, number).get_by_text("did not help").count() > 0)
     time.sleep(1)
     tour.show(ana, number)
     album.take("failed", "The wrong action: it is said that it did not help, with the value measured.", ana.page)
-    thread = ana.thread()
+    thread = tour.thread(ana, number)
     time.sleep(1)
     album.take("failed-thread", "What to do next stands in the thread.", ana.page, of=thread)
     ana.page.keyboard.press("Escape")
     tour.mended("slow_release")
+    tour.demo.advance(60)
+    tour.closed(number)
+    _unclear(tour)
+
+
+def _unclear(tour: Tour) -> None:
+    album, ana = tour.album, tour.ana
+    tour.demo.jump(HOUR)
+    number = tour.broken("provider_degraded", rate_limited=0.9)
+    tour.acknowledge(number)
+    tour.run(ana, number, "Serve from cache")
+    tour.demo.until(lambda: tour.card(ana, number).get_by_text("inconclusive").count() > 0)
+    thread = tour.thread(ana, number)
+    time.sleep(1)
+    album.take("unclear", "Neither proven nor disproven: a person says what is true.", ana.page, of=thread)
+    thread.get_by_text("It worked", exact=True).click()
+    tour.recovered(number)
+    ana.page.keyboard.press("Escape")
+    tour.mended("provider_degraded")
     tour.demo.advance(60)
     tour.closed(number)
 
@@ -338,7 +369,7 @@ def duties(tour: Tour) -> None:
     tour.recovered(number)
     tour.demo.jump(HOUR * 4 - 600)
     ana.page.locator("#main").get_by_text("ends").last.wait_for()
-    thread = ana.thread()
+    thread = tour.thread(ana, number)
     thread.get_by_role("button", name="Revert now").wait_for()
     time.sleep(1)
     album.take("reminder", "Before a mitigation ends, its owner is reminded.", ana.page, of=thread)

@@ -1,7 +1,6 @@
 """A demo of one's own and a browser in it: for walking through the product as its users do, with the clocks driven forward."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -163,13 +162,6 @@ class Visitor:
         """Go to a place of the workspace, such as `#/home`."""
         self.page.evaluate("place => { location.hash = place }", place)
         time.sleep(0.8)
-
-    def thread(self) -> Locator:
-        """Open the newest card's thread."""
-        self.page.locator("#main").get_by_role("button", name=re.compile(r"^\d+ repl")).last.click()
-        thread = self.page.locator("#thread")
-        thread.wait_for()
-        return thread
 
     def to_top(self, which: Locator | None = None) -> None:
         """Scroll a message to the top of its pane."""

@@ -17,6 +17,7 @@ from bot.flows.records import entry, redraw_run, save, say
 from bot.flows.respond import measure
 from bot.flows.rights import lock_name
 from bot.flows.sweeping import PUT_OFF, each
+from bot.flows.wording import name_of
 from bot.settlement import Settled, Settlement
 from runbooks.incident import Incident
 from runbooks.operation import Measurement, Outcome, OutcomeStatus
@@ -336,17 +337,21 @@ def conclude(
     return judged
 
 
+def _said(run: ActionRun) -> str:
+    return "did not work" if run.state is RunState.FAILED else "could not be proven to work"
+
+
 def _otherwise(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
     """What the runbook declares when it did not work: undo by itself once, call somebody, or ask (rules S21, S22)."""
     action = _action(ctx.shelf.pinned(tx, run.runbook), run)
     if action.verify.otherwise is Otherwise.UNDO and run.in_force:
         try:
-            undo.request(tx, ctx, run, by=MUSTER, reason=f"It was {run.state.value}.", now=now)
+            undo.request(tx, ctx, run, by=MUSTER, reason=f"It {_said(run)}.", now=now)
         except Refused as refused:  # paused, or somebody is at the target: the verdict stands all the same, and a person is asked
-            text = f"{run.title} was {run.state.value} and is still in force. {refused}"
+            text = f"{run.title} {_said(run)} and is still in force. {refused}"
             tasks.enqueue(tx, call_owner(ctx, run, text, now=now))
     elif action.verify.otherwise is Otherwise.ESCALATE or run.state is RunState.FAILED:
-        tasks.enqueue(tx, call_owner(ctx, run, f"{run.title} was {run.state.value}: {run.verdict_reason}", now=now))
+        tasks.enqueue(tx, call_owner(ctx, run, f"{run.title} {_said(run)}: {run.verdict_reason}", now=now))
 
 
 def call_owner(ctx: Context, run: ActionRun, text: str, *, now: datetime, by: Actor = MUSTER) -> NewTask:
@@ -363,9 +368,8 @@ def say_verdict(tx: Tx, ctx: Context, run: ActionRun, *, worked: bool, by: Actor
     act.must_be_allowed(tx, ctx, run, by=by, now=now)
     verdict = Verdict.VERIFIED if worked else Verdict.FAILED
     seen = run if run.executed_at or not worked else run.with_(executed_at=run.started_at or now)
-    judged = conclude(
-        tx, ctx, seen, verdict=verdict, reason=f"{by.id} says that it {'worked' if worked else 'did not work'}.", value=None, by=by, now=now
-    )
+    reason = f"{name_of(ctx, by.id)} says that it {'worked' if worked else 'did not work'}."
+    judged = conclude(tx, ctx, seen, verdict=verdict, reason=reason, value=None, by=by, now=now)
     if seen is not run:  # Muster never saw it take effect; now that a person says so, it has an owner, an end and a way back (rule S23)
         action = _action(ctx.shelf.pinned(tx, run.runbook), run)
         register.open_for(tx, ctx, incidents.get(tx, run.incident_id), judged, after=action.undo.after, then=action.undo.then, now=now)
@@ -376,8 +380,8 @@ def escalate(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) 
     """A person calls the owner about a run that did not work. It changes nothing, so everybody whom Muster knows may."""
     incident = incidents.get(tx, run.incident_id)
     owner = ctx.shelf.pinned(tx, run.runbook).header.owner
-    said = entry(EntryKind.ESCALATED, f"{by.id} calls {owner}: {run.title} was {run.state.value}.", now=now, actor=by, run=run.id)
-    call = call_owner(ctx, run, f"{by.id} needs help: {run.title} was {run.state.value}.", now=now, by=by)
+    said = entry(EntryKind.ESCALATED, f"{by.id} calls {owner}: {run.title} {_said(run)}.", now=now, actor=by, run=run.id)
+    call = call_owner(ctx, run, f"{name_of(ctx, by.id)} needs help: {run.title} {_said(run)}.", now=now, by=by)
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[call])
     if not ctx.on_call.on_call(owner, now):
         return f"Nobody is on call for {owner}; your call stands in the thread. Ask somebody else as well."

@@ -14,7 +14,9 @@ Button = Literal["undo", "extend", "keep", "worked", "failed", "escalate", "canc
 def run_text(ctx: Context, line: RunLine) -> str:
     """What happened so far, in one or two sentences."""
     run = line.run
-    by = _name(ctx, run.requested_by)
+    by = name_of(ctx, run.requested_by)
+    if run.break_glass:
+        by = f"{by} without approval ({run.break_glass.rstrip('.')})"
     match run.state:
         case RunState.AWAITING_APPROVAL:
             return f"{run.title}: {by} asks for approval."
@@ -33,7 +35,7 @@ def run_text(ctx: Context, line: RunLine) -> str:
         case RunState.UNDOING:
             return f"Undoing: {run.title}."
         case RunState.UNDONE:
-            who = _name(ctx, run.undo_requested_by or "muster")
+            who = name_of(ctx, run.undo_requested_by or "muster")
             return f"Undone by {who}: {run.title}, {_words(run, back=True)}. {run.undo_reason}".strip()
         case RunState.UNKNOWN:
             return f"Muster does not know whether {run.title} took effect, and is looking. {run.reason}"
@@ -77,8 +79,9 @@ def run_buttons(line: RunLine) -> tuple[Button, ...]:
 def _ends(ctx: Context, mitigation: Mitigation) -> str:
     if mitigation.ends_at is None:
         return ""
-    then = {"revert": "is undone by itself", "ask": f"{_name(ctx, mitigation.owner)} is asked whether it stays", "keep": "stays"}
-    return f"Ends {mitigation.ends_at:%Y-%m-%d %H:%M} UTC: then it {then[mitigation.then.value]}."
+    asked = f"{name_of(ctx, mitigation.owner)} is asked whether it stays"
+    then = {"revert": "it is undone by itself", "ask": asked, "keep": "it stays"}
+    return f"Ends {mitigation.ends_at:%Y-%m-%d %H:%M} UTC: then {then[mitigation.then.value]}."
 
 
 def _progress(line: RunLine) -> str:
@@ -129,7 +132,8 @@ def _clock(run: ActionRun) -> str:
     return f"{run.started_at:%H:%M:%S} UTC" if run.started_at else "just now"
 
 
-def _name(ctx: Context, person_id: str) -> str:
+def name_of(ctx: Context, person_id: str) -> str:
+    """A person's name for their id; Muster's own for its own."""
     if person_id == "muster":
         return "Muster"
     person = ctx.directory.person(person_id)

@@ -272,7 +272,7 @@ def _suspects(card: IncidentCard) -> str:
 
 def _suspect(suspect: Suspect, now: Moment) -> str:
     change = suspect.change
-    title = text.link(change.link, change.title) if change.link else text.line(change.title, 80)
+    title = text.link(change.link, change.title) if change.link else text.line(change.title, 140)
     return f"{text.when(change.changed_at, now)} {change.kind.value} {title} ({text.line(suspect.reason, 80)})"
 
 
