@@ -1,5 +1,7 @@
 """`muster demo`: the local workspace, the simulated AI service and Muster in one process group, kept in one folder."""
 
+import ctypes
+import fcntl
 import json
 import os
 import secrets
@@ -8,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -17,12 +21,22 @@ import httpx
 import typer
 
 from bot.access import login_of
+from bot.cli import output
 from bot.cli.connection import DEMO
 from bot.configuration import DEFAULT
 from bot.worlds import free_port
 
 WITHIN = 30.0
 LOOK_EVERY = 0.2
+
+KEPT = ("workspace*", "simulation*", "drills", "muster.*", "alerts.token")
+"""What a demo keeps in its folder, and all that `--fresh` may remove: the folder is whichever somebody names."""
+
+LOCK = "demo.lock"
+MARKS = frozenset({LOCK, "alerts.token"})
+"""By one of these a folder is known to be a demo's."""
+
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG, prctl(2)
 
 
 @dataclass(slots=True)
@@ -47,6 +61,7 @@ class Part:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
+                preexec_fn=_end_with_the_demo if sys.platform == "linux" else None,  # noqa: PLW1509 - the demo has one thread
             )
 
     @property
@@ -81,25 +96,62 @@ class Part:
 
 def demo(
     data: Annotated[Path, typer.Option(help="Where the demo keeps its state; started again it continues there.")] = Path(".muster/demo"),
-    port: Annotated[int, typer.Option(help="Port of the workspace in the browser.")] = 8089,
+    port: Annotated[int, typer.Option(help="Port of the workspace in the browser.", min=1, max=65534)] = 8089,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the demo's state and begin anew.")] = False,
 ) -> None:
     """Try Muster: a team chat in the browser, a small AI service to break, and Muster between them. Needs no account. End with Ctrl-C."""
     data = data.resolve()
-    if fresh:
-        shutil.rmtree(data, ignore_errors=True)
-    data.mkdir(parents=True, exist_ok=True)
     parts: list[Part] = []
-    try:
-        _start(data, port, parts)
-        _announce(parts, data)
-        _keep_up(parts, data)
-    except KeyboardInterrupt:
-        sys.stdout.write("\nStopping …\n")
-    finally:
-        for part in reversed(parts):
-            part.stop()
+    with _alone(data):
+        if fresh:
+            forget(data)
+        try:
+            _start(data, port, parts)
+            _announce(parts, data)
+            _keep_up(parts, data)
+        except KeyboardInterrupt:
+            sys.stdout.write("\nStopping …\n")
+        finally:
+            for part in reversed(parts):
+                part.stop()
     sys.stdout.write(f"Stopped. State is kept in {data}; `make demo` continues there, `muster demo --fresh` begins anew.\n")
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Hold the folder: two demos in one would write over each other's state, and one among other files over those."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        there = {item.name for item in data.iterdir()}
+        if there and not there & MARKS:
+            output.stop(f"{data} holds other things than a demo's; nothing was changed. Name an empty folder with --data.", output.USAGE)
+        handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        output.stop(f"The demo cannot keep its state in {data}: {error.strerror}. Name another folder with --data.", output.USAGE)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        output.stop(f"A demo runs in {data} already. Use that one, end it, or name another folder with --data.", output.REFUSED)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def forget(data: Path) -> None:
+    """Remove what a demo keeps in this folder, and nothing else that lies there."""
+    for item in (found for pattern in KEPT for found in data.glob(pattern)):
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item, ignore_errors=True)
+        else:
+            item.unlink(missing_ok=True)
+
+
+def _end_with_the_demo() -> None:
+    """In a part before it begins: be killed with the demo, so that whatever ends the demo leaves nobody behind to hold its folder."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
 
 def _start(data: Path, port: int, parts: list[Part]) -> None:
