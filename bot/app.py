@@ -51,6 +51,7 @@ from storage.tasks import Task
 log = structlog.get_logger(__name__)
 
 SLACK_IDS = "people.slack_ids"
+WELCOMED = "demo.welcomed"
 
 ASK_AGAIN_AFTER = 900.0
 """Seconds until Slack is asked again for somebody whom it did not know: it counts every question."""
@@ -154,7 +155,8 @@ class Muster:
             runbook_versions.keep(tx, runbook, seen_at=now)
         declare(tx, "drills", QUARTERLY.model_copy(update={"zone": self.context.policy.time_zone}), now=now)
         rehearse.plan_now(tx, self.context, now=now)
-        if self.settings.simulation_url and self.settings.slack_api_url:
+        if self.settings.simulation_url and self.settings.slack_api_url and not switches.get(tx, WELCOMED):
+            switches.put(tx, WELCOMED, value=True)
             said: dict[str, Any] = {
                 "simulation": self.settings.simulation_url,
                 "channel": self.context.policy.default_channel,
@@ -294,6 +296,7 @@ class Muster:
             sweeps={
                 **{name: (EVERY.get(name, 1.0), self._swept(sweep)) for name, sweep in sweeps.items()},
                 "schedules": (2.0, lambda: self.context.write(lambda tx: fire_due(tx, now=self.clock.now()), name="schedule")),
+                "clock": (1.0, self._keep_time),
                 "self": (5.0, self._look_at_self),
                 "people": (45.0, self._learn_people),
                 "retention": (3600.0, self._forget),
@@ -320,6 +323,12 @@ class Muster:
                 log.warning("sweep.storage_unavailable", sweep=sweep.__module__, error=str(error))
 
         return run
+
+    def _keep_time(self) -> None:
+        try:
+            self.clock.keep()
+        except StorageError as error:
+            log.warning("clock.storage_unavailable", error=str(error))
 
     def _look_at_self(self) -> None:
         """What is not working, for the card's last line, health and metrics (mission J3)."""

@@ -24,7 +24,6 @@ START_WITHIN = 10.0
 CALL_TIMEOUT = 5.0
 ADDRESS = "address"
 KEPT = 32  # runners of worlds; another replica may have taken a world away, so that nobody here was told
-CREATED = 201
 FELT_AFTER = 120.0
 """Seconds for which a drill's fault has been at work when its alert comes."""
 
@@ -45,9 +44,11 @@ class Worlds:
             DeliveryError: the simulation does not answer; trying again is harmless.
         """
         given = {key: value for key, value in plan.items() if value is not None}
-        if self._call("POST", "/worlds", {"id": world, "seed": _seed(world), **given}) == CREATED:
+        made = self._call("POST", "/worlds", {"id": world, "seed": _seed(world), **given}).json()
+        age = (datetime.fromisoformat(made["now"]) - datetime.fromisoformat(made["origin_at"])).total_seconds()
+        if age < FELT_AFTER:
             # An alert comes when the trouble is there, not when it begins: let the fault be felt before anybody is called.
-            self._call("POST", f"/worlds/{world}/clock/advance", {"seconds": FELT_AFTER})
+            self._call("POST", f"/worlds/{world}/clock/advance", {"seconds": FELT_AFTER - age})
 
     def close(self, world: str) -> None:
         """Take the world away; one that is gone already is no error."""
@@ -116,7 +117,7 @@ class Worlds:
         log.info("simulation.started", url=url)
         return url
 
-    def _call(self, method: str, path: str, body: Mapping[str, Json] | None) -> int:
+    def _call(self, method: str, path: str, body: Mapping[str, Json] | None) -> httpx.Response:
         try:
             answer = httpx.request(method, f"{self.url()}{path}", json=body, timeout=CALL_TIMEOUT)
         except httpx.HTTPError as error:
@@ -125,7 +126,7 @@ class Worlds:
             raise DeliveryError(f"The simulated world answered {answer.status_code}.", certain=True)
         if answer.is_client_error and not (method == "DELETE" and answer.status_code == 404):
             raise DeliveryError(f"The simulated world refused: {answer.text[:300]}", certain=True, permanent=True)
-        return answer.status_code
+        return answer
 
 
 def _left_over(folder: Path) -> str | None:

@@ -1,6 +1,6 @@
 """Mitigations by sweep: a reminder comes before the end, and at the end the declared choice happens (rule S23)."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot.flows import undo
 from bot.flows.context import Context
@@ -14,6 +14,9 @@ from runbooks.timeline import EntryKind
 from runbooks.value import Json
 from storage import mitigations, runs, tasks
 from storage.database import Tx
+
+ASK_AGAIN = timedelta(days=1)
+"""A change whose time is over is asked about each day until somebody decides: an owner may have slept."""
 
 
 def sweep(ctx: Context) -> int:
@@ -47,6 +50,9 @@ def _remind(tx: Tx, ctx: Context, item: Mitigation, *, now: datetime) -> None:
 
 
 def _end(tx: Tx, ctx: Context, item: Mitigation, *, now: datetime) -> None:
+    if item.asked_at is not None:
+        _ask(tx, ctx, item, f"The time of {item.title} on {item.target} is over since {item.ends_at:%Y-%m-%d %H:%M} UTC.", now=now)
+        return
     match item.then:
         case MitigationEnd.REVERT:
             _revert(tx, ctx, item, now=now)
@@ -66,9 +72,9 @@ def _revert(tx: Tx, ctx: Context, item: Mitigation, *, now: datetime) -> None:
 
 
 def _ask(tx: Tx, ctx: Context, item: Mitigation, why: str, *, now: datetime) -> None:
-    mitigations.save(tx, item.model_copy(update={"asked_at": now}), next_at=None)
+    mitigations.save(tx, item.model_copy(update={"asked_at": now}), next_at=now + ASK_AGAIN)
     text = f"{why} It is still in force: take it back, extend it or keep it."
-    _tell(tx, ctx, item, text, asks=True, key=f"mitigation:{item.id}:ask:{item.ends_at:%Y%m%d%H%M}")
+    _tell(tx, ctx, item, text, asks=True, key=f"mitigation:{item.id}:ask:{now:%Y%m%d%H%M}")
     note(tx, item, EntryKind.MITIGATION_REMINDED, f"Asked {item.owner}: {text}", now=now)
 
 

@@ -14,7 +14,7 @@ from storage import incidents, locks, runs, switches
 from storage.database import Tx
 
 PAUSED = "paused"
-LOOK_BACK = timedelta(hours=24)
+LOOK_BACK = timedelta(days=8)
 
 
 def circle_of(ctx: Context, incident: Incident, *, now: datetime) -> Circle:
