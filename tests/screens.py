@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -168,6 +169,8 @@ def first_minute(tour: Tour) -> None:
     album.take("card", "The card: what broke, who owns it, who is affected, what may safely be done, what is over its limit.", ana.page)
     tour.show(tour.night, number)
     album.take("card-phone", "The same on a phone at night.", tour.night.page)
+    tour.show(tour.dark, number)
+    album.take("card-dark", "The same in the dark.", tour.dark.page)
     ana.press("Cap retries", within=tour.card(ana, number))
     ana.page.get_by_text("Only visible to you").wait_for()
     time.sleep(0.5)
@@ -222,6 +225,7 @@ def _close(tour: Tour, number: int) -> None:
         album.take(name, caption, sheet)
     sheet.close()
     tour.mended("traffic")
+    _afterwards(tour, number)
 
 
 def _page_base(tour: Tour, number: int) -> str:
@@ -358,30 +362,50 @@ def _unclear(tour: Tour) -> None:
     tour.closed(number)
 
 
-def duties(tour: Tour) -> None:
-    """What comes afterwards: reminders, App Home."""
+def _afterwards(tour: Tour, number: int) -> None:
     album, ana = tour.album, tour.ana
-    album.chapter("Afterwards")
-    tour.demo.jump(HOUR)
-    number = tour.broken("provider_degraded")
-    tour.acknowledge(number)
-    tour.run(ana, number, "Switch to backup")
-    tour.recovered(number)
+    album.chapter("Hours later")
     tour.demo.jump(HOUR * 4 - 600)
-    ana.page.locator("#main").get_by_text("ends").last.wait_for()
     thread = tour.thread(ana, number)
-    thread.get_by_role("button", name="Revert now").wait_for()
+    thread.get_by_text("Revert now").wait_for()
     time.sleep(1)
-    album.take("reminder", "Before a mitigation ends, its owner is reminded.", ana.page, of=thread)
+    album.take("reminder", "Before a mitigation ends, its owner is reminded and decides.", ana.page, of=thread)
     ana.page.keyboard.press("Escape")
-    tour.home(ana)
-    album.take("home", "App Home: what waits for me, what still stands, what is due.", ana.page)
-    tour.home(tour.night)
-    album.take("home-phone", "App Home on the phone.", tour.night.page)
-    tour.mended("provider_degraded")
-    for visitor in (ana, tour.night):
+    for visitor, name in ((ana, "home"), (tour.night, "home-phone")):
+        tour.home(visitor)
+        album.take(name, "App Home: what waits for me, what still stands, what is due.", visitor.page)
         visitor.go("#/")
+    tour.demo.jump(900)
+
+
+def drill(tour: Tour) -> None:
+    """A drill falls due, is run like the real thing, and is graded."""
+    album, ana, ben = tour.album, tour.ana, tour.ben
+    album.chapter("A drill")
+    planned = [item["due_at"] for item in tour.demo.get("/drills")["items"] if item["runbook"] == "inference-latency"]
+    tour.demo.jump((datetime.fromisoformat(min(planned)) - tour.demo.now()).total_seconds() + 60)
+    ben.go("#/home/messages")
+    asked = ben.page.locator("#main [data-ts]").filter(has_text="DRILL due · Model answers are slow").last
+    asked.get_by_text("Start", exact=True).wait_for()
+    ben.to_top(asked)
+    album.take("drill-invitation", "A drill is due: its lead starts it or moves it.", ben.page)
+    before = tour.demo.newest()
+    asked.get_by_text("Start", exact=True).click()
+    ben.dialog.get_by_role("button", name="Start", exact=True).click()
+    tour.demo.until(lambda: tour.demo.newest() > before, within=300)
+    number = tour.demo.newest()
+    tour.card(ana, number).get_by_text("Stage:").wait_for()
+    tour.acknowledge(number)
+    tour.show(ana, number)
+    album.take("drill-card", "The drill's card: the real path on a simulated world, marked everywhere.", ana.page)
+    tour.run(ana, number, "Scale out")
+    tour.recovered(number)
     tour.closed(number)
+    report = ana.page.locator("#main [data-ts]").filter(has_text=re.compile("DRILL (passed|failed)")).last
+    tour.demo.until(lambda: report.count() > 0 or tour.thread(ana, number).get_by_text("DRILL passed").count() > 0, within=600)
+    thread = tour.thread(ana, number)
+    time.sleep(1)
+    album.take("drill-report", "Graded: what was met and what was missed. Teams are graded, never people.", ana.page, of=thread)
 
 
 def cost(tour: Tour) -> None:
@@ -402,10 +426,10 @@ STORIES: dict[str, Callable[[Tour], None]] = {
     "quality": quality,
     "alone": alone,
     "corners": corners,
-    "duties": duties,
     "retrieval": retrieval,
     "cost": cost,
     "safety": safety,
+    "drill": drill,
 }
 
 

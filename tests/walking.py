@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,10 @@ class Demo:
     def get(self, path: str) -> Any:
         """What the API says."""
         return self.api.get(path).raise_for_status().json()
+
+    def now(self) -> datetime:
+        """The driven clock's time."""
+        return datetime.fromisoformat(self.api.post("/clock/advance", json={"seconds": 0.001}).raise_for_status().json()["now"])
 
     def newest(self) -> int:
         """The number of the newest incident; 0 without one."""

@@ -17,7 +17,7 @@ def drill_invitation(screen: DrillInvitation) -> Drawn:
     state = "overdue since" if screen.overdue else "due"
     sheet = Sheet()
     sheet.add(header(f"DRILL {'overdue' if screen.overdue else 'due'} · {screen.runbook_title}"))
-    sheet.add(section(f"{the} drill of *{title}* for {text.line(drill.slot, 20)} is {state} {text.moment(drill.due_at)}."))
+    sheet.add(section(f"{the} drill of *{title}* {_slot(drill.slot)} is {state} {text.moment(drill.due_at)}."))
     if screen.decided:
         sheet.add(section(f"*{text.sentence(text.line(screen.decided, 400))}*"))
     else:
@@ -27,6 +27,11 @@ def drill_invitation(screen: DrillInvitation) -> Drawn:
         sheet.add_all(rows([start, button("Move…", Press(kind=PressKind.DRILL_MOVE, subject_id=drill.id))]))
     said = f" {text.sentence(text.line(screen.decided, 400))}" if screen.decided else " Start it, or move it."
     return drawn(f"DRILL {state}: {title}, {text.line(drill.slot, 20)}.{said}", sheet)
+
+
+def _slot(slot: str) -> str:
+    """A quarter is rehearsed for; an incident is rehearsed after."""
+    return f"for {text.line(slot, 20)}" if slot[:1].isdigit() else text.line(slot, 20)
 
 
 def drill_report(screen: DrillReport) -> Drawn:

@@ -40,7 +40,8 @@ def resolved_message(screen: ResolvedMessage) -> Drawn:
     sheet.add(header(drill_first(incident, f"Resolved · {incident.severity.value} · {incident.ref} · {incident.title}")))
     sheet.add(section(text.prose(incident.resolution or "", 1_500)))
     sheet.add(section(f"*Times* {phases_line(screen.phases)}"))
-    sheet.add(section(_list("What worked", screen.worked)), spare=2)
+    said = incident.resolution or ""
+    sheet.add(section(_list("What worked", tuple(item for item in screen.worked if item not in said))), spare=2)
     sheet.add(section(_list("Still in force", screen.carried)), spare=1)
     due = ""
     if review is not None:
