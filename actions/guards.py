@@ -212,14 +212,16 @@ def locked(attempt: Attempt, state: State, now: datetime) -> GuardRefused | None
 def cooling(attempt: Attempt, state: State, now: datetime) -> GuardRefused | None:
     """S14: the same action on the same target needs time to show what it does."""
     cooldown = attempt.action.guards.cooldown
-    last = max((_started(run) for run in _same_change(attempt, state)), default=None)
-    if last is None or now >= last + timedelta(seconds=cooldown):
+    last = max(_same_change(attempt, state), key=_started, default=None)
+    if last is None or now >= _started(last) + timedelta(seconds=cooldown):
         return None
-    ready = last + timedelta(seconds=cooldown)
-    text = (
-        f"Not run: {attempt.action.title} was last run on {attempt.target} {_ago(last, now)}. It waits {in_words(cooldown)} between"
-        f" two runs; the next is possible in {in_words((ready - now).total_seconds())}."
-    )
+    ready = _started(last) + timedelta(seconds=cooldown)
+    title, ago = attempt.action.title, _ago(_started(last), now)
+    if _is_action(last, attempt):
+        what = f"{title} was last run on {attempt.target} {ago}. It waits {in_words(cooldown)} between two runs"
+    else:
+        what = f'"{last.title}" was run on {attempt.target} {ago}. {title} makes the same kind of change and waits {in_words(cooldown)}'
+    text = f"Not run: {what}; the next is possible in {in_words((ready - now).total_seconds())}."
     return GuardRefused(rule="S14", reason=Reason.COOLDOWN, text=text, possible_at=ready)
 
 
@@ -311,9 +313,9 @@ def repetition(attempt: Attempt, state: State, now: datetime) -> Cleared | Guard
     if not before:
         return Cleared()
     last = max(before, key=_started)
-    note = (
-        f"It was run on {attempt.target} {_ago(_started(last), now)} by {state.name(last.requested_by)}; a second time is one tier higher."
-    )
+    what = "It" if _is_action(last, attempt) else f'"{last.title}", the same kind of change,'
+    by = state.name(last.requested_by)
+    note = f"{what} was run on {attempt.target} {_ago(_started(last), now)} by {by}; a second time is one tier higher."
     if attempt.automatic:
         return GuardRefused(rule="S14", reason=Reason.VELOCITY, text=f"Not run by itself: {note}", run_id=last.id)
     return Cleared(raised_by=1, note=note)

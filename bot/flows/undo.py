@@ -110,7 +110,7 @@ def _settle(tx: Tx, ctx: Context, run_id: int, outcome: Outcome) -> None:
 def _undone(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
     assert run.plan is not None
     incident = incidents.get(tx, run.incident_id)
-    done = run.to(RunState.UNDONE, undone_at=now, ended_at=now)
+    done = run.to(RunState.UNDONE, undone_at=now, ended_at=now, reason="")
     runs.save(tx, done, was=run.state, next_at=None)
     locks.release(tx, lock_name(incident, run.target), run.id)
     words = f"{run.target} {run.plan.proposal.after_text} → {run.plan.proposal.before_text}"

@@ -210,10 +210,11 @@ def test_s14_another_incident_cools_down_too_and_counts_apart() -> None:
 def test_s14_the_same_change_by_another_runbook_is_the_same_change() -> None:
     """What counts on a target is the operation, not the name under which it was asked for."""
     made = plan(runner(recording()), runbook())
-    other = run_of(started=-60, step="more", plan=made).with_(runbook=REF.model_copy(update={"id": "other"}))
+    other = run_of(started=-60, step="more", plan=made).with_(runbook=REF.model_copy(update={"id": "other"}), title="Switch it")
     refused = guard(attempt(), State(runs=[other]), now=NOW)
     assert isinstance(refused, GuardRefused)
     assert refused.reason is Reason.COOLDOWN
+    assert refused.text.startswith(f'Not run: "Switch it" was run on {TARGET}')
 
 
 def test_s14_a_repetition_never_happens_by_itself() -> None:

@@ -1,5 +1,6 @@
 """A run under bad luck: a stopped worker, a pause in the middle, a refused undo, a promise that was given up."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -280,6 +281,21 @@ def test_nothing_is_decided_any_more_in_a_world_that_is_gone(stage: Stage) -> No
         stage.ctx.write(lambda tx: execute.say_verdict(tx, stage.ctx, unclear, worked=True, by=ANA, now=now))
     with pytest.raises(Refused, match="its world is gone"):
         stage.ctx.write(lambda tx: undo.request(tx, stage.ctx, unclear, by=ANA, reason="", now=now))
+
+
+def test_an_undo_that_succeeds_forgets_why_an_earlier_one_did_not(stage: Stage) -> None:
+    """What is taken back at the second try does not say any more that it was not."""
+    run = stage.executed()
+    now = stage.clock.now()
+    stage.ctx.write(lambda tx: undo.request(tx, stage.ctx, run, by=ANA, reason="", now=now))
+    stage.ctx.write(lambda tx: undo.not_undone(tx, stage.ctx, runs.get(tx, run.id), "Not undone: no answer.", now=now))
+    tried = stage.run(run.id)
+    assert tried.reason == "Not undone: no answer."
+    later = now + timedelta(seconds=1)
+    stage.ctx.write(lambda tx: undo.request(tx, stage.ctx, tried, by=ANA, reason="", now=later))
+    stage.work("undo")  # the first request's promise stands first in the target's lane, and finds the undo wanted
+    done = stage.run(run.id)
+    assert (done.state, done.reason) == (RunState.UNDONE, "")
 
 
 def test_a_drill_uses_up_nobodys_break_glass(stage: Stage) -> None:
