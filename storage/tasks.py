@@ -29,6 +29,9 @@ _IS_OPEN = tasks.c.state == literal_column("'open'")  # written out, so that pre
 class NewTask:
     """A promise of an effect. The same `key` twice is one task.
 
+    One that `folds` is not promised where its lane holds another of its kind that nobody has claimed yet: that one will draw the
+    newest state anyway.
+
     `lane` orders tasks strictly, one at a time: only the lane's oldest open task is claimed. `delay` is seconds until it falls due;
     a delayed task carries no lane, because it would stop all that stand behind it.
     """
@@ -38,6 +41,7 @@ class NewTask:
     args: dict[str, Json] = field(default_factory=dict)
     lane: str | None = None
     delay: float = 0.0
+    folds: bool = False
 
     def __post_init__(self) -> None:
         if self.lane is not None and self.delay > 0:
@@ -89,9 +93,20 @@ def enqueue(tx: Tx, *new: NewTask) -> list[str]:
     now = _present(tx)
     unique: dict[str, NewTask] = {}
     for task in new:
-        unique.setdefault(task.key, task)
+        if not (task.folds and _unclaimed(tx, task)):
+            unique.setdefault(task.key, task)
+    if not unique:
+        return []
     rows = [_columns(task, now) for task in unique.values()]
     return insert_new(tx, tasks, rows, key=["key"], returning="key")
+
+
+def _unclaimed(tx: Tx, task: NewTask) -> bool:
+    """Whether the lane holds such a task that nobody works on, and keeps it so until this transaction ends."""
+    mine = and_(tasks.c.lane == task.lane, tasks.c.kind == task.kind, _IS_OPEN, tasks.c.lease_until_at.is_(None))
+    query = select(tasks.c.id).where(mine).limit(1)
+    # PostgreSQL: locked, so that no replica claims it and reads the old state while this change is not yet committed.
+    return tx.execute(query.with_for_update() if is_postgres(tx) else query).first() is not None
 
 
 def _columns(task: NewTask, now: int) -> dict[str, Any]:

@@ -40,12 +40,13 @@ def save(
 
 
 def card_task(incident: Incident) -> NewTask:
-    """The promise to draw this revision of the card. Drawing takes the newest, so a later promise makes an earlier one idle."""
+    """The promise to draw this revision of the card. Drawing takes the newest, so one that waits serves for all after it."""
     return NewTask(
         key=f"card:{incident.id}:{incident.revision}",
         kind="card",
         args={"incident": incident.id, "revision": incident.revision},
         lane=f"card:{incident.id}",
+        folds=True,
     )
 
 

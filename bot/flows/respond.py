@@ -40,25 +40,30 @@ def draw_card(ctx: Context, task: Task) -> Settlement:
         return incident, card(tx, ctx, incident, now=ctx.now()), messages.get(tx, f"card:{incident_id}")
 
     incident, screen, message = ctx.read(load)
+    key = f"card:{incident_id}"
     if message is None:
         where = incident.channel or ctx.policy.default_channel
-        key = f"card:{incident_id}"
         # Whether the card was ever sent is not this task's knowledge alone: the first card task may have died in the middle.
-        location = ctx.messenger.post(screen, channel=where, key=key, look_first=task.in_doubt or revision > FIRST_REVISION)
-        return Settled(apply=lambda tx: _posted(tx, ctx, incident, location))
-    if message.revision >= revision:
-        return Settled(result={"drawn": "by a later task"})
-    ctx.messenger.update(screen, at=Location(channel=message.channel, ts=message.ts), key=f"card:{incident_id}")
-    drawn, key = incident.revision, f"card:{incident_id}"
+        look = task.in_doubt or revision > FIRST_REVISION
+        location = ctx.messenger.post(screen, channel=where, key=key, look_first=look)
+        return Settled(apply=lambda tx: _posted(tx, ctx, incident, location, looked=look))
+    if message.revision >= incident.revision:
+        return Settled(result={"drawn": "by an earlier task"})
+    ctx.messenger.update(screen, at=Location(channel=message.channel, ts=message.ts), key=key)
+    drawn = incident.revision
     return Settled(apply=lambda tx: messages.put(tx, key, channel=message.channel, ts=message.ts, revision=drawn))
 
 
-def _posted(tx: Tx, ctx: Context, incident: Incident, location: Location) -> None:
+def _posted(tx: Tx, ctx: Context, incident: Incident, location: Location, *, looked: bool) -> None:
+    """Where the card stands. One that was found by looking may show an older state, so it is drawn once more."""
     key = f"card:{incident.id}"
-    messages.put(tx, key=key, channel=location.channel, ts=location.ts, revision=incident.revision)
+    messages.put(tx, key=key, channel=location.channel, ts=location.ts, revision=0 if looked else incident.revision)
     now = ctx.now()
     said = entry(EntryKind.CARD_POSTED, "The card stands.", now=now, channel=location.channel, ts=location.ts)
     ledger.record(tx, incident.id, [said], now=now)
+    if looked:
+        again = {"incident": incident.id, "revision": incident.revision}
+        tasks.enqueue(tx, NewTask(key=f"{key}:{incident.revision}:seen:{location.ts}", kind="card", args=again, lane=key))
 
 
 def diagnose(ctx: Context, task: Task) -> Settlement:

@@ -271,3 +271,14 @@ def test_a_lane_is_in_commit_order_across_replicas(postgres_url: str) -> None:
 
 def _waiters(tx) -> int:
     return tx.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")).scalar_one()
+
+
+def test_a_folding_promise_waits_for_none_that_waits_already(database: Database) -> None:
+    """While one of its kind waits unclaimed in its lane, a folding task is not promised; once that is claimed, it is."""
+    first, second, third = (NewTask(key=f"card:{number}", kind="card", lane="card:1", folds=True) for number in (1, 2, 3))
+    assert enqueue(database, first) == ["card:1"]
+    assert enqueue(database, second) == []
+    (claimed,) = database.write(lambda tx: tasks.claim(tx, 5, 60.0), ordered=False)
+    assert claimed.key == "card:1"
+    assert enqueue(database, third) == ["card:3"]
+    assert enqueue(database, second) == []
