@@ -173,7 +173,7 @@ def _applied(
     words = f"{run.target} {run.plan.proposal.before_text} → {run.plan.proposal.after_text}"
     said = []
     if looked:
-        text = f"Muster was interrupted in the middle of {run.title}. It looked: {words} took effect. Watching again."
+        text = f"{_doubt(run)} {run.title}. It looked: {words} took effect. Watching again."
         said.append(entry(EntryKind.RUN_RECONCILED, text, now=now, run=run.id, step=run.step))
     said.append(
         entry(
@@ -194,12 +194,17 @@ def _applied(
 def _not_applied(tx: Tx, run: ActionRun, incident: Incident, outcome: Outcome, *, looked: bool, now: datetime) -> None:
     reason = outcome.reason or "Nothing was changed."
     if looked:
-        reason = f"Muster was interrupted before it took effect; nothing was changed. {reason} Press again if it is still wanted."
+        reason = f"{_doubt(run)} {run.title}. It looked: nothing was changed. {reason} Press again if it is still wanted."
     refused = run.to(RunState.REFUSED, ended_at=now, reason=reason, outcome=outcome)
     runs.save(tx, refused, was=run.state, next_at=None)
     locks.release(tx, lock_name(incident, run.target), run.id)
     said = entry(EntryKind.RUN_REFUSED, f"{run.title} was not run: {reason}", now=now, run=run.id, step=run.step, reason=reason)
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[redraw_run(refused, now=now)])
+
+
+def _doubt(run: ActionRun) -> str:
+    """Why somebody had to look: an answer that nobody got, or this process's own end."""
+    return "Muster got no clear answer to" if run.state is RunState.UNKNOWN else "Muster was interrupted in the middle of"
 
 
 def _unknown(tx: Tx, ctx: Context, run: ActionRun, incident: Incident, outcome: Outcome, *, now: datetime) -> None:

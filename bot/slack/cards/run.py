@@ -47,7 +47,7 @@ def _in_flight(line: RunLine, run: ActionRun, by: str, now: Moment) -> str:
         case RunState.UNDOING:
             return f"is being undone{_since(run.undo_started_at, now)}."
         case _:
-            return "has an unknown outcome: Muster stopped in the middle of it and is looking at what happened."
+            return "has an unknown outcome: Muster is looking at what happened."
 
 
 def _ended(line: RunLine, run: ActionRun, now: Moment) -> str:

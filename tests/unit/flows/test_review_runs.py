@@ -213,6 +213,22 @@ def test_a_person_who_calls_is_heard_also_after_muster_has_called(stage: Stage) 
     assert len(stage.promised("say:call:")) == 2
 
 
+def test_a_lost_answer_is_not_called_a_crash(stage: Stage) -> None:
+    """What Muster looked up because nobody answered it says so, and does not claim that Muster was interrupted."""
+    run = stage.confirmed()
+    task = stage.claim("execute")
+    running = stage.ctx.write(lambda tx: execute._claim(tx, stage.ctx, run.id, _measured(stage), task=task))
+    lost = running.to(RunState.UNKNOWN)
+    stage.ctx.write(lambda tx: runs.save(tx, lost, was=running.state))
+    assert lost.plan is not None
+    found = stage.ctx.runner.reconcile(lost.plan)
+    stage.ctx.write(lambda tx: execute._settle(tx, stage.ctx, run.id, found, looked=True))
+    ended = stage.run(run.id)
+    assert ended.state is RunState.REFUSED
+    assert ended.reason.startswith("Muster got no clear answer to")
+    assert "nothing was changed" in ended.reason
+
+
 def test_what_a_person_saw_take_effect_has_an_end_like_everything_else(stage: Stage) -> None:
     """A run that Muster lost sight of and a person calls good stands in the register, with its end, and can be taken back (rule S23)."""
     run = stage.confirmed()

@@ -218,7 +218,7 @@ def test_an_approval_request_offers_three_ways_until_it_is_decided() -> None:
         (RunState.FAILED, "did not help 10:11: p99 stayed over 0.5 s for 5 min."),
         (RunState.REFUSED, "was not run: ben is rolling back reranker-v3 since 10:07."),
         (RunState.UNDONE, "undone 10:14: reranker-v3 4 → 2 replicas."),
-        (RunState.UNKNOWN, "has an unknown outcome: Muster stopped in the middle of it and is looking at what happened."),
+        (RunState.UNKNOWN, "has an unknown outcome: Muster is looking at what happened."),
     ],
 )
 def test_a_run_is_one_line_on_the_card(state: RunState, said: str) -> None:
