@@ -123,8 +123,11 @@ class Tour:
         time.sleep(1)
 
     def run(self, visitor: Visitor, number: int, action: str) -> None:
-        """Plan an action from its card and run it."""
+        """Plan an action from its card and run it; an action whose plan stands on the card runs at one click."""
+        direct = self.card(visitor, number).get_by_text(f"{action} runs at one click").count() > 0
         visitor.press(action, within=self.card(visitor, number))
+        if direct:
+            return
         visitor.dialog.get_by_role("button", name="Run it", exact=True).wait_for()
         visitor.submit("Run it")
 
@@ -233,19 +236,28 @@ def _page_base(tour: Tour, number: int) -> str:
     return href.rsplit("/incidents/", 1)[0]
 
 
-def _class(tour: Tour, *, kind: str, action: str, name: str, told: str, **parameters: object) -> None:
+def _class(tour: Tour, *, kind: str, action: str, name: str, told: str, approved: bool = False) -> None:
     """One class of AI incident: its card, and the recovery that its own runbook proves."""
     tour.demo.jump(HOUR / 3)  # past the cool-down of what was run before
-    number = tour.broken(kind, **parameters)
+    number = tour.broken(kind)
     tour.acknowledge(number)
     tour.show(tour.ana, number)
     tour.album.take(name, f"{told}: the first look.", tour.ana.page)
-    tour.run(tour.ana, number, action)
+    if approved:
+        _wanted(tour, tour.ana, number, action)
+        tour.ana.press("Ask", within=tour.ana.dialog)
+        tour.ben.go("#/home/messages")
+        tour.ben.press("Approve")
+        tour.ana.dismiss()
+        tour.ben.go("#/")
+    else:
+        tour.run(tour.ana, number, action)
     tour.recovered(number)
     tour.show(tour.ana, number)
     tour.album.take(f"{name}-verified", f"{told}: recovered by {action}.", tour.ana.page)
-    tour.mended(kind)
-    tour.closed(number)
+    if not approved:
+        tour.mended(kind)
+    tour.closed(number, revert=not approved)
 
 
 def provider(tour: Tour) -> None:
@@ -258,7 +270,7 @@ def retrieval(tour: Tour) -> None:
     """Both ways in which vector search fails."""
     tour.album.chapter("Vector search fails, or is stale")
     _class(tour, kind="retrieval_timeout", action="Keyword search", name="retrieval", told="Searches time out")
-    _class(tour, kind="retrieval_stale", action="Keyword search", name="stale-index", told="The index is stale")
+    _class(tour, kind="retrieval_stale", action="Previous index build", name="stale-index", told="The index is stale", approved=True)
 
 
 def quality(tour: Tour) -> None:
@@ -269,7 +281,7 @@ def quality(tour: Tour) -> None:
     tour.acknowledge(number)
     tour.show(ana, number)
     album.take("quality", "Answer quality has dropped, and no signal of availability shows it: the first look.", ana.page)
-    _wanted(tour, ana, number)
+    _wanted(tour, ana, number, "Roll back the release")
     album.take("approval-plan", "A rollback needs a second person: the dialog asks instead of running.", ana.page)
     ana.submit("Ask for approval")
     ana.dismiss()
@@ -291,10 +303,10 @@ def quality(tour: Tour) -> None:
     tour.closed(number, revert=False)
 
 
-def _wanted(tour: Tour, visitor: Visitor, number: int) -> None:
+def _wanted(tour: Tour, visitor: Visitor, number: int, action: str) -> None:
     visitor.press("More about", within=tour.card(visitor, number))
     visitor.dialog.get_by_role("button", name="Set severity").wait_for()
-    visitor.press("Roll back the release", within=visitor.dialog)
+    visitor.press(action, within=visitor.dialog)
     visitor.dialog.get_by_role("button", name="Ask").wait_for()
     time.sleep(0.5)
 
@@ -306,7 +318,7 @@ def alone(tour: Tour) -> None:
     tour.demo.jump(HOUR)
     number = tour.broken("slow_release", factor=5.0)
     phone.press("Acknowledge", within=tour.card(phone, number))
-    _wanted(tour, phone, number)
+    _wanted(tour, phone, number, "Roll back the release")
     reason = phone.dialog.get_by_label("Why this cannot wait")
     reason.fill("Nobody answers, and no question gets through.")
     reason.scroll_into_view_if_needed()

@@ -32,6 +32,7 @@ _ADDRESS = re.compile(r"https?://[^\s<>|\"\\^`{}\x00-\x20]+", re.IGNORECASE)
 _FAR = timedelta(hours=18)  # beyond it a bare clock time may mean another day to the reader
 _UTC = re.compile(r"\b(?:(?P<day>\d{4}-\d\d-\d\d) )?(?P<clock>\d\d:\d\d(?::\d\d)?) UTC\b")
 _CENTS = 0.1  # of a unit of money; below it two decimals say nothing
+_WHOLE = 100  # of a unit of money; above it nobody counts cents in an incident
 _LONG = 300  # seconds from which on people count in minutes, hours and days
 _NOTHING = 0.005  # per cent; a smaller share is noise of the arithmetic
 _MONEY = re.compile(r"[A-Z]{3}(?:\b.*)?")
@@ -172,7 +173,7 @@ def number(value: float, unit: str | None = None, *, beside: float | None = None
     if unit == "s" and abs(value) >= _LONG:
         return lasting(value)
     if unit and _MONEY.fullmatch(unit):
-        shown = _significant(value, 2) if 0 < abs(value) < _CENTS else f"{value:,.2f}"
+        shown = _significant(value, 2) if 0 < abs(value) < _CENTS else f"{value:,.0f}" if abs(value) >= _WHOLE else f"{value:,.2f}"
         return f"{shown} {line(unit, 40)}"
     shown = _rounded(value, beside)
     return f"{shown} {line(unit, 40)}" if unit else shown

@@ -54,7 +54,7 @@ def test_cutting_counts_utf16_units() -> None:
         (0.002, "ratio", None, "0.2 %"),
         (95.7, "%", None, "96 %"),
         (6.2, "USD", None, "6.20 USD"),
-        (1234.5, "USD per hour", None, "1,234.50 USD per hour"),
+        (1234.5, "USD per hour", None, "1,234 USD per hour"),
         (12_340, None, None, "12,340"),
         (0, "s", None, "0 s"),
         (0.4996, "s", 0.5, "0.4996 s"),
