@@ -18,6 +18,8 @@ tasks = typer.Typer(help="Promises that were given up: see them, try them again.
 clock = typer.Typer(help="The clock of the demo.", no_args_is_help=True)
 db = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
+FARTHEST = 366 * 86_400.0
+"""Seconds; no promise of Muster's reaches further than a year."""
 WATCHING_STEP = 10.0
 """Seconds of driven time while a run is watched: its samples must not be jumped over."""
 QUIET_STEP = 1800.0
@@ -107,6 +109,8 @@ def advance(by: Annotated[str, typer.Argument(help="How far, as 90s, 15m, 4h or 
         left = seconds(by)
     except ValueError as error:
         stop(str(error), USAGE)
+    if not 0 < left <= FARTHEST:
+        stop(f"The clock is driven forward by more than nothing and at most {in_words(FARTHEST)} at once.", USAGE)
     with session() as muster:
         found: dict[str, Any] = {"now": None}
         progress = Progress()

@@ -513,7 +513,8 @@ def _decided(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> list[New
 def cancel(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) -> str:
     """Taken back before it starts: by the requester, an approver who withdraws, or anyone who may run it."""
     if run.state not in BEFORE_RUNNING:
-        raise Refused("started", f"{run.title} is {run.state.value} already. Take it back with Undo.", audit=False)
+        advice = "Take it back with Undo." if run.in_force or run.state in IN_FLIGHT else "There is nothing to take back."
+        raise Refused("started", f"{run.title} is {run.state.value} already. {advice}", audit=False)
     must_be_allowed(tx, ctx, run, by=by, now=now)
     stopped = run.to(RunState.CANCELLED, ended_at=now, reason=f"Taken back by {_name(ctx, by.id)}; nothing was changed.")
     runs.save(tx, stopped, was=run.state, next_at=None)

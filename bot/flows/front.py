@@ -15,6 +15,7 @@ from bot.flows.context import Context, person_actor
 from bot.flows.errors import Refused
 from bot.flows.records import entry, save, say
 from bot.ports import Press, PressKind, Reply, Visitor
+from runbooks.drill import DrillState
 from runbooks.errors import MusterError, NotFound, TransitionRefused
 from runbooks.incident import Incident
 from runbooks.people import Actor, ActorKind, Person, Role
@@ -292,6 +293,8 @@ class Desk:
                     "The drill runs already; see its card." if already else "The drill begins. Its card comes in a moment, marked DRILL."
                 )
             case K.DRILL_ABORT:
+                if drill.ended_at is None and drill.state is not DrillState.RUNNING:
+                    return _said("The drill has not begun; there is nothing to end.")
                 rehearse.abort(tx, self.ctx, drill, by=by, now=now)
                 return _said("The drill is over; nothing of it touched production.")
             case _:

@@ -73,7 +73,7 @@ def json_object(body: bytes) -> Json:
     """
     try:
         value = json.loads(body or b"{}")
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # also no UTF-8, endless numbers, and what nests too deeply
         raise SlackError("invalid_json") from None
     if not isinstance(value, dict):
         raise SlackError("json_not_object")

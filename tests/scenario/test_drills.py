@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.app import set_pause
-from runbooks.drill import Drill
+from runbooks.drill import Drill, DrillState
 from runbooks.people import Actor
 from storage import drills, incidents, runbook_versions
 from tests.inside import ANA, BEN, CHIKA, DOV, EVA, Inside, text_of
@@ -143,6 +143,8 @@ def test_a_drill_ends_by_its_time_limit(stack: Inside) -> None:
 def test_anyone_may_abort_and_a_second_time_changes_nothing(stack: Inside) -> None:
     """Somebody without any right ends the drill at once; it is not graded, and pressing again is no error."""
     begin(stack)
+    waiting = next(one for one in stack.database.read(drills.listed) if one.state is DrillState.PLANNED)
+    assert "has not begun" in stack.forged(CHIKA, k="drill_abort", m=waiting.id)
     assert stack.press_in_view("Abort", stack.more_of(EVA), EVA)["ok"]
     stack.settle()
     drill = drill_of(stack)

@@ -163,7 +163,7 @@ def test_bodies_are_bounded_and_rubbish_is_named(running: Running) -> None:
     auth = {"authorization": f"Bearer {running.secrets['bot_token']}", "content-type": "application/json"}
     big = running.http.post("/api/chat.postMessage", content=b"x" * 1_000_001, headers=auth)
     assert (big.status_code, big.json()["error"]) == (413, "request_too_large")
-    for body, error in ((b"{", "invalid_json"), (b"[]", "json_not_object"), (b"\xff", "invalid_json")):
+    for body, error in ((b"{", "invalid_json"), (b"[]", "json_not_object"), (b"\xff", "invalid_json"), (b"[" * 100_000, "invalid_json")):
         assert running.http.post("/api/chat.postMessage", content=body, headers=auth).json()["error"] == error
     for body, error in (({}, "user_not_found"), ({"user": "U01MUSTER0"}, "user_not_found"), ([1], "json_not_object")):
         answer = running.http.post("/client/message", json=body)

@@ -89,7 +89,7 @@ class Call:
             return value
         try:
             return json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             raise SlackError(otherwise) from None
 
     def items(self, name: str) -> list[str]:

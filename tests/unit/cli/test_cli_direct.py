@@ -72,6 +72,8 @@ def test_exit_codes_are_as_documented(database):
         (("drill", "report", "99"), 3),
         (("tasks", "retry", "99"), 3),
         (("clock", "advance", "5"), 2),
+        (("clock", "advance", "0s"), 2),
+        (("clock", "advance", "100000d"), 2),
         (("clock", "advance", "5m"), 3),
     ):
         done = muster(*words)

@@ -300,7 +300,7 @@ def test_nothing_is_decided_any_more_in_a_world_that_is_gone(stage: Stage) -> No
 
 
 def test_an_undo_that_succeeds_forgets_why_an_earlier_one_did_not(stage: Stage) -> None:
-    """What is taken back at the second try does not say any more that it was not."""
+    """What is taken back at the second try does not say any more that it was not, and offers nobody to take it back once more."""
     run = stage.executed()
     now = stage.clock.now()
     stage.ctx.write(lambda tx: undo.request(tx, stage.ctx, run, by=ANA, reason="", now=now))
@@ -312,6 +312,8 @@ def test_an_undo_that_succeeds_forgets_why_an_earlier_one_did_not(stage: Stage) 
     stage.work("undo")  # the first request's promise stands first in the target's lane, and finds the undo wanted
     done = stage.run(run.id)
     assert (done.state, done.reason) == (RunState.UNDONE, "")
+    with pytest.raises(Refused, match="nothing to take back"):
+        stage.ctx.write(lambda tx: act.cancel(tx, stage.ctx, done, by=ANA, now=later))
 
 
 def test_a_drill_uses_up_nobodys_break_glass(stage: Stage) -> None:
