@@ -12,7 +12,7 @@ import typer
 from bot.cli.connection import Answered, Connection, NotReachable, connect
 from runbooks.duration import in_words
 from runbooks.errors import MusterError, NotFound, SettingsInvalid
-from storage.errors import StorageError
+from storage.errors import AddressRefused, StorageError
 
 OK, ERROR, USAGE, NOT_FOUND, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 """Exit codes (docs/cli.md): done; problems were found, or something went wrong; wrong usage or configuration; no such thing; Muster
@@ -50,10 +50,10 @@ def code_of(error: MusterError) -> int:
     """The exit code of an error."""
     if isinstance(error, Answered):
         return _BY_STATUS.get(error.status, ERROR)
+    if isinstance(error, SettingsInvalid | AddressRefused):
+        return USAGE
     if isinstance(error, NotReachable | StorageError):
         return UNREACHABLE
-    if isinstance(error, SettingsInvalid):
-        return USAGE
     return NOT_FOUND if isinstance(error, NotFound) else ERROR
 
 

@@ -82,6 +82,15 @@ def test_exit_codes_are_as_documented(database):
         assert done.stderr.strip().endswith((".", "?", "4h or 90d")), done.stderr
 
 
+def test_a_database_address_that_cannot_be_used_is_a_wrong_configuration(tmp_path, monkeypatch):
+    """A folder where the file should be, and no file at all, are code 2 with a sentence."""
+    for url in (f"sqlite:///{tmp_path}", "sqlite://"):
+        monkeypatch.setenv("MUSTER_DATABASE_URL", url)
+        done = muster("incident", "list")
+        assert done.exit_code == 2, done.output
+        assert done.stderr.strip().endswith((".", "muster.sqlite.")), done.stderr
+
+
 def test_without_a_database_the_command_says_what_to_do(tmp_path, monkeypatch):
     """Where nothing was ever started, exit code 5 and a sentence; no database is made by looking."""
     monkeypatch.setenv("MUSTER_DATABASE_URL", f"sqlite:///{tmp_path}/none/muster.sqlite")
