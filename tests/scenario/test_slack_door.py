@@ -163,7 +163,7 @@ def test_a_plan_is_opened_filled_confirmed_and_closed(office: Office) -> None:
     """Press, read, run: the press reaches the front once, the loading dialog is filled, the submission closes it."""
     at = office.card()
     office.front.reply = Reply(dialog=Loading(title="Scale out", text="Reading the pool."), then=gallery_press())
-    assert office.presses(at, "Scale out…")["ok"]
+    assert office.presses(at, "Scale the inference pool out…")["ok"]
     assert office.front.told.wait(10)
     _, view_id, visitor = office.front.opened_with[0]
     assert visitor.slack_id == ANA
@@ -189,7 +189,7 @@ def test_a_wrong_parameter_is_said_at_its_field_and_the_dialog_stays(office: Off
     at = office.card()
     screen = gallery.plan_dialog(parameters={"replicas": gallery.COUNT}, values={"replicas": 4})
     office.front.reply = Reply(dialog=screen)
-    office.presses(at, "Scale out…")
+    office.presses(at, "Scale the inference pool out…")
     eventually(office.dialog)
     office.front.reply = Reply(errors={"replicas": "The pool holds 8 at most."})
     entered = {"field:parameters.replicas": {"integer": {"type": "number_input", "value": "12"}}}
