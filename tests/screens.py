@@ -318,6 +318,8 @@ def alone(tour: Tour) -> None:
     tour.demo.jump(HOUR)
     number = tour.broken("slow_release", factor=5.0)
     phone.press("Acknowledge", within=tour.card(phone, number))
+    tour.card(phone, number).get_by_text("Acknowledged by").wait_for()
+    time.sleep(1)
     _wanted(tour, phone, number, "Roll back the release")
     reason = phone.dialog.get_by_label("Why this cannot wait")
     reason.fill("Nobody answers, and no question gets through.")

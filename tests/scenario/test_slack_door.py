@@ -168,7 +168,7 @@ def test_a_plan_is_opened_filled_confirmed_and_closed(office: Office) -> None:
     _, view_id, visitor = office.front.opened_with[0]
     assert visitor.slack_id == ANA
     office.messenger.view(gallery.plan_dialog(), view_id=view_id)
-    assert "2 replicas → 4 replicas" in json.dumps(office.dialog(), ensure_ascii=False)
+    assert "2 → 4 replicas" in json.dumps(office.dialog(), ensure_ascii=False)
     office.front.reply = Reply()
     assert office.submits()["ok"]
     assert eventually(lambda: office.dialog() is None)
