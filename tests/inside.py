@@ -234,7 +234,8 @@ class Inside(Stack):
         """Close every dialog of this person."""
         view = self.view(user)
         if view:
-            self.post("workspace", "/client/view/close", {"user": user, "view_id": view["id"], "clear": True})
+            told = {"user": user, "view_id": view["id"], "clear": True}
+            self.http.post(f"{self.workspace}/client/view/close", json=told)  # one that has closed meanwhile is no error
 
     def pressed(self, label: str, message: dict[str, Any], user: str = ANA, channel: str = INCIDENTS) -> str:
         """Press a button and answer the sentence that the person got: whispered or in a dialog. Empty where there was none."""
