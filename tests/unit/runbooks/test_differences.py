@@ -47,7 +47,7 @@ def test_each_change_is_a_line_in_words() -> None:
 
 def test_a_step_that_came_or_went_is_one_change() -> None:
     """A new or removed step is not listed field by field."""
-    step = "  - id: amplification\n    title: Calls made per call needed\n    uses: metrics.query\n    with: {query: 'retries:amplification:ratio'}\n"
+    step = "  - id: amplification\n    title: Calls per call needed\n    uses: metrics.query\n    with: {query: 'retries:amplification:ratio'}\n"
     without = version(2, (step, ""), (', requires: {amplification: "> 1.3"}', ""), ('{{ step("amplification") }}', "retries"))
     gone = [str(change) for change in diff(version(1), without).changes]
     come = [str(change) for change in diff(without, version(3)).changes]

@@ -50,7 +50,7 @@ def test_a_fresh_runbook_has_no_warning(runbook: Runbook) -> None:
         (
             drill(140, DrillState.FAILED, Finding(passed=False, text="not tried", step="previous-release")),
             0,
-            "Not drilled for 140 days; step Roll back to the previous release unit failed then",
+            "Not drilled for 140 days; step Roll back the release failed then",
         ),
         (drill(140, DrillState.FAILED), 0, "Not drilled for 140 days; it failed then"),
         (drill(5, DrillState.FAILED), 0, "Drill 5 days ago failed"),
