@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -52,6 +53,7 @@ log = structlog.get_logger(__name__)
 
 SLACK_IDS = "people.slack_ids"
 WELCOMED = "demo.welcomed"
+INSTALLATION = "installation"
 
 ASK_AGAIN_AFTER = 900.0
 """Seconds until Slack is asked again for somebody whom it did not know: it counts every question."""
@@ -94,7 +96,9 @@ class Muster:
             bot_token=settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else "xoxb-not-set",
             api_url=settings.slack_api_url,
         )
-        self.messenger: Messenger = SlackMessenger(client=self.web_client)
+        self.messenger: Messenger = SlackMessenger(
+            client=self.web_client, installation=self.database.write(_installation, name="installation")
+        )
         self.on_call = Duty(**self._people(configuration))
         self.worlds = Worlds(
             url=settings.simulation_url,
@@ -375,6 +379,15 @@ class Muster:
         if self.slack is None or self.settings.slack_app_token is None:
             return None
         return SocketDoor(app=self.slack, client=self.web_client, app_token=self.settings.slack_app_token.get_secret_value())
+
+
+def _installation(tx: Tx) -> str:
+    """This database's own name, given once: it tells its messages from those of another database on the same workspace."""
+    known = switches.get(tx, INSTALLATION)
+    if known is None:
+        known = uuid4().hex
+        switches.put(tx, INSTALLATION, known)
+    return str(known)
 
 
 def set_pause(tx: Tx, *, by: Actor, reason: str, at: str) -> None:

@@ -71,13 +71,14 @@ class _Own:
             backlog = await asyncio.to_thread(self._muster.database.read, tasks.backlog)
         except StorageError as error:
             return JSONResponse({"ready": False, "trouble": [str(error)]}, status_code=503)
+        deaf = self._muster.engine.deaf
         said = {
-            "ready": True,
-            "trouble": list(self._muster.degraded),
+            "ready": deaf is None,
+            "trouble": [*([deaf] if deaf else []), *self._muster.degraded],
             "tasks": {"open": backlog.open, "dead": backlog.dead, "overdue_seconds": round(backlog.overdue_by, 3)},
             "slack": self._slack(),
         }
-        return JSONResponse(said)
+        return JSONResponse(said, status_code=200 if deaf is None else 503)
 
     def _slack(self) -> str:
         if self._muster.slack is None:

@@ -147,8 +147,7 @@ class Desk:
 
     def _audit(self, press: Press, visitor: Visitor, refused: Refused) -> None:
         log.info("press.refused", reason=refused.reason, press=press.kind.value, incident=press.incident_id, slack_id=visitor.slack_id)
-        incident_id = press.incident_id
-        if incident_id is None or not refused.audit:
+        if not refused.audit:
             return
         person = self._person(visitor)
         who = person.id if person else visitor.slack_id or visitor.via
@@ -156,7 +155,8 @@ class Desk:
         actor = Actor(kind=kind, id=who, slack_id=visitor.slack_id, via=visitor.via)
 
         def work(tx: Tx) -> None:
-            if incidents.find(tx, incident_id) is None:
+            incident_id = _incident_of(tx, press)
+            if incident_id is None or incidents.find(tx, incident_id) is None:
                 return
             now = self.ctx.now()
             said = entry(
@@ -413,6 +413,18 @@ class Desk:
             return Reply(errors={"date": str(error)})
         self._redraw_invitation(tx, drill.id, moved=True, now=now)
         return Reply()
+
+
+def _incident_of(tx: Tx, press: Press) -> int | None:
+    """The incident that an attempt was about: the run's or the mitigation's own, whatever the button says."""
+    try:
+        if press.run_id is not None:
+            return runs.get(tx, press.run_id).incident_id
+        if press.kind in {K.EXTEND, K.EXTEND_TO, K.KEEP, K.REVERT} and press.subject_id is not None:
+            return mitigations.get(tx, press.subject_id).incident_id
+    except NotFound:
+        return press.incident_id
+    return press.incident_id
 
 
 def _said(text: str) -> Reply:

@@ -50,7 +50,10 @@ class SlackMessenger:
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         pace: Pace | None = None,
+        installation: str = "",
     ) -> None:
+        """`installation` is this database's own name, kept with every key: another database on the same workspace counts its own cards."""
+        self._installation = installation
         self._client = client
         self._now = now
         self._pace = pace or Pace(monotonic=monotonic)
@@ -77,7 +80,7 @@ class SlackMessenger:
         """
         drawn = cards.draw(screen)
         self._pace.take("chat.update")
-        arguments = {"channel": at.channel, "ts": at.ts, "metadata": _metadata(key)}
+        arguments = {"channel": at.channel, "ts": at.ts, "metadata": self._metadata(key)}
         try:
             self._call(self._client.chat_update, **arguments, text=drawn.text, blocks=list(drawn.blocks))
         except SlackRefused as refused:
@@ -169,7 +172,7 @@ class SlackMessenger:
                 text=text,
                 blocks=blocks,
                 thread_ts=thread,
-                metadata=_metadata(key) if key else None,
+                metadata=self._metadata(key) if key else None,
                 unfurl_links=False,
                 unfurl_media=False,
             )
@@ -190,12 +193,18 @@ class SlackMessenger:
                 raise refused from None
             return call()
 
+    def _metadata(self, key: str) -> Json:
+        return {"event_type": EVENT_TYPE, "event_payload": self._payload(key)}
+
+    def _payload(self, key: str) -> dict[str, str]:
+        return {"key": key, **({"installation": self._installation} if self._installation else {})}
+
     def _look(self, channel: str, key: str, thread: str | None) -> Location | None:
         """Search for the key. Any failure proves nothing: the earlier attempt stays in doubt."""
         try:
             for message in self._messages(channel, thread):
                 metadata = message.get("metadata") or {}
-                if metadata.get("event_type") == EVENT_TYPE and (metadata.get("event_payload") or {}).get("key") == key:
+                if metadata.get("event_type") == EVENT_TYPE and metadata.get("event_payload") == self._payload(key):
                     return Location(channel=channel, ts=str(message["ts"]))
         except DeliveryError as error:
             raise in_doubt(error) from error
@@ -267,10 +276,6 @@ class SlackMessenger:
             return method(**arguments).data
         except TRANSPORT as error:
             raise translated(error) from error
-
-
-def _metadata(key: str) -> Json:
-    return {"event_type": EVENT_TYPE, "event_payload": {"key": key}}
 
 
 def _alone(drawn: Drawn) -> str:
