@@ -30,6 +30,7 @@ ANA, BEN, CHIKA, DOV, EVA = "U01ANA0000", "U01BEN0000", "U01CHIKA00", "U01DOV000
 INCIDENTS = "C01INCIDNT"
 TOKEN = "the-token-of-the-tests"
 PATIENCE = 30.0
+BAD_REQUEST = 400
 
 
 class TookTooLong(AssertionError):
@@ -196,19 +197,27 @@ class Stack:
         )
 
     def press(self, label: str, message: dict[str, Any], user: str = ANA, channel: str = INCIDENTS) -> dict[str, Any]:
-        """Press the button whose label begins so, on a message."""
-        block, element = find_button(message["blocks"], label)
-        body = {
-            "user": user,
-            "container": {"type": "message", "channel": channel, "ts": message["ts"], "ephemeral": bool(message.get("ephemeral"))},
-            "block_id": block["block_id"],
-            "action_id": element["action_id"],
-            "type": element["type"],
-            "value": element.get("value"),
-        }
-        answer = self.http.post(f"{self.workspace}/client/action", json=body)
+        """Press the button whose label begins so, on a message. One that was redrawn meanwhile is looked at again, as a person would."""
+        for _ in range(3):
+            block, element = find_button(message["blocks"], label)
+            body = {
+                "user": user,
+                "container": {"type": "message", "channel": channel, "ts": message["ts"], "ephemeral": bool(message.get("ephemeral"))},
+                "block_id": block["block_id"],
+                "action_id": element["action_id"],
+                "type": element["type"],
+                "value": element.get("value"),
+            }
+            answer = self.http.post(f"{self.workspace}/client/action", json=body)
+            if answer.status_code != BAD_REQUEST:
+                break
+            message = self._as_it_stands(message, user, channel)
         answer.raise_for_status()
         return dict(answer.json())
+
+    def _as_it_stands(self, message: dict[str, Any], user: str, channel: str) -> dict[str, Any]:
+        found = self.messages(user, channel, message.get("thread_ts"))
+        return next((other for other in found if other["ts"] == message["ts"]), message)
 
     def press_in_view(self, label: str, view: dict[str, Any], user: str = ANA) -> dict[str, Any]:
         """Press a button inside a dialog."""
