@@ -122,7 +122,7 @@ class PressKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Press:
-    """What was pressed, decoded. `version` is the runbook's version on the card that carried the button (rule S10)."""
+    """What was pressed, decoded. `runbook` and `version` are those of the card that carried the button (rule S10)."""
 
     kind: PressKind
     incident_id: int | None = None
@@ -130,6 +130,7 @@ class Press:
     run_id: int | None = None
     subject_id: int | None = None  # mitigation, drill or review
     plan_hash: str | None = None
+    runbook: str | None = None
     version: int | None = None
     expires_at: datetime | None = None
 

@@ -195,6 +195,13 @@ class Desk:
         """A button that is too old, or drawn from another runbook version, explains itself and does nothing (rule S10)."""
         if not incident.is_open:
             raise Refused("resolved", f"{incident.ref} is resolved; nothing was changed.", offer="timeline", audit=False)
+        if press.runbook is not None and press.runbook != incident.match.runbook.id:
+            raise Refused(
+                "stale_runbook",
+                f"This button is from the runbook {press.runbook}; {incident.ref} follows {incident.match.runbook.id} now. "
+                "Use the buttons on the card.",
+                offer="plan",
+            )
         if press.version is not None and press.version != incident.match.runbook.version and press.kind in {K.PLAN, K.RUN_NOW, K.CONFIRM}:
             raise Refused(
                 "stale_version",

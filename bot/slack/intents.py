@@ -92,6 +92,7 @@ def _encode(press: Press, extra: dict[str, str]) -> Intent:
         "r": press.run_id,
         "m": press.subject_id,
         "h": press.plan_hash,
+        "b": press.runbook,
         "n": press.version,
         "e": None if press.expires_at is None else math.floor(press.expires_at.timestamp()),
         "x": extra or None,
@@ -119,6 +120,7 @@ def _decode(name: str, value: str) -> Submission:
         run_id=_whole(fields.get("r")),
         subject_id=_whole(fields.get("m")),
         plan_hash=_text(fields.get("h")),
+        runbook=_text(fields.get("b")),
         version=_whole(fields.get("n")),
         expires_at=_time(fields.get("e")),
     )

@@ -219,9 +219,10 @@ def test_s8_two_people_where_the_runbook_asks_for_two(ground: Stack, tmp_path: P
 
 
 def test_s10_an_old_button_explains_itself(stack: Inside) -> None:
-    """A button of another runbook version, and one that is a week old, do nothing and say why."""
+    """A button of another runbook version, of another runbook, and one that is a week old, do nothing and say why."""
     card = stack.incident_with_card()
     assert "version 7 of the runbook" in stack.forged(k="plan", i=1, s="scale-out", n=7)
+    assert "from the runbook cost-spike" in stack.forged(k="plan", i=1, s="scale-out", b="cost-spike", n=1)
     _, element = find_button(card["blocks"], "Scale")
     old = json.loads(element["value"])
     stack.skip(7 * 24 * HOURS)

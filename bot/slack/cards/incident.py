@@ -28,6 +28,7 @@ from runbooks.screens import ActionButton, Freshness, IncidentCard, Shown
 from runbooks.value import Moment
 
 _LINKS = 6
+_SLUG = 80  # a runbook's id has at most so many characters, all ASCII (`runbooks.value.Slug`); a button has room for no more
 _LINES = 6
 _MEASURED = 12
 _STANDING = 8
@@ -128,7 +129,14 @@ def action_button(
     `beside` its title, the button is short: it need not repeat it.
     """
     kind = PressKind.EXPLAIN if action.withheld else PressKind.RUN_NOW if action.direct else PressKind.PLAN
-    press = Press(kind=kind, incident_id=incident.id, step=action.step, version=freshness.version, expires_at=expires_at)
+    press = Press(
+        kind=kind,
+        incident_id=incident.id,
+        step=action.step,
+        runbook=text.plain(freshness.runbook, _SLUG).encode("ascii", "replace").decode(),
+        version=freshness.version,
+        expires_at=expires_at,
+    )
     title = text.plain(action.title, text.BUTTON_SHOWN - 1)
     label = title if action.direct or action.withheld or title.endswith("…") else f"{title}…"
     if beside:
