@@ -24,11 +24,8 @@ demo: $(READY)  ## Start Muster with its local workspace and the simulated AI se
 test: $(READY) lint  ## Everything that pip alone can bring
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not debian and not slow"
 
-# The long scenarios drive real processes against time limits; what fails beside others must pass alone, once more.
-LONG := $(BIN)/python -m pytest -q -m "debian or slow" -o cache_dir=.muster/pytest -o addopts="--import-mode=importlib --strict-markers"
-
 test-all: test debian  ## And what Debian's and npm's parts prove
-	$(LONG) -n 2 --dist worksteal || { echo "Once more, alone:"; $(LONG) --last-failed --last-failed-no-failures none; }
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "debian or slow"
 
 .PHONY: debian
 debian:
