@@ -13,7 +13,7 @@ BackendError
 └── OutcomeUnknown    time limit, reset, 5xx on a change: it may have happened, so look before anything else
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from runbooks.errors import MusterError
 from runbooks.operation import Call, Operation, Proposal, Reading
@@ -100,5 +100,18 @@ class Backend(Protocol):
         Raises:
             Conflict: the target is no longer as expected.
             OutcomeUnknown: it may or may not have happened.
+        """
+        ...
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A backend that can say whether it would work, for `muster check`."""
+
+    def probe(self, *, timeout: float) -> str:
+        """Whether the credentials are let in, in a sentence such as "signed in as muster, may change production". Changes nothing.
+
+        Raises:
+            BackendError: it would not work; the text says what to do.
         """
         ...

@@ -36,6 +36,7 @@ class Request:
     labels: Mapping[str, str]
     chosen: Mapping[str, Json]
     environment: str | None
+    service: str | None = None
 
 
 def first_call(request: Request) -> Call:
@@ -53,7 +54,7 @@ def first_call(request: Request) -> Call:
         if request.action.targets and target not in request.action.targets:
             allowed = ", ".join(request.action.targets)
             raise PlanRefused("target_not_allowed", f"{target} is not among the targets that the runbook allows: {allowed}.")
-    return Call(operation=request.operation.name, target=target, environment=request.environment)
+    return Call(operation=request.operation.name, target=target, environment=request.environment, service=request.service)
 
 
 def full_call(request: Request, first: Call, reading: Reading) -> tuple[Call, dict[str, Json]]:

@@ -1,25 +1,55 @@
-"""Which backend serves which operation in which environment. One each, and a drill's registry holds nothing real (rule S27)."""
+"""Which backend serves which operation where. One each, and a drill's registry holds nothing real (rule S27)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from actions.contract import Backend
 from runbooks.errors import MusterError, NotFound
-from runbooks.operation import Operation
+from runbooks.operation import Call, Operation
 
 
 class RegistryInvalid(MusterError):
     """These backends cannot stand beside each other. The text says which, and why."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """A backend under its configured name.
+
+    `services` confines it to their incidents, `only` to these of its operations; empty means every service, and all of them.
+    """
+
+    name: str
+    backend: Backend
+    services: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """What it is asked for here."""
+        return tuple(one for one in self.backend.operations if not self.only or one.name in self.only)
+
+    @property
+    def environment(self) -> str | None:
+        """The only environment that it reaches; None for one that touches no target of its own."""
+        return self.backend.environment
+
+    def serves(self, *, environment: str | None, service: str | None) -> bool:
+        """Whether incidents of this service in this environment are its business."""
+        here = self.environment is None or self.environment == environment
+        return here and (not self.services or service in self.services)
+
+
 class Registry:
     """All backends of one process, or of one drill. Immutable."""
 
-    def __init__(self, backends: Sequence[Backend], *, drill: bool = False) -> None:
+    def __init__(self, backends: Sequence[Backend | Bound], *, drill: bool = False) -> None:
         """Raise `RegistryInvalid` where two serve the same, or one that changes targets is bound to no environment."""
-        self.backends, self._drill = tuple(backends), drill
-        self.operations: Mapping[str, Operation] = MappingProxyType(_operations(self.backends, drill=drill))
-        self._by_place = _by_place(self.backends)
+        bound = [one if isinstance(one, Bound) else Bound(name=one.name, backend=one) for one in backends]
+        self.backends, self._drill = tuple(one.backend for one in bound), drill
+        self.operations: Mapping[str, Operation] = MappingProxyType(_operations(bound, drill=drill))
+        self._serving = _serving(bound)
 
     @classmethod
     def for_drill(cls, backends: Sequence[Backend], *, world: str) -> "Registry":
@@ -38,32 +68,54 @@ class Registry:
         """What runbooks may use here."""
         return MappingProxyType({name: one for name, one in self.operations.items() if not one.internal})
 
-    def backend(self, operation: str, environment: str | None) -> Backend:
-        """The backend that serves `operation` in `environment`.
+    def backend(self, operation: str, environment: str | None, service: str | None = None) -> Backend:
+        """The backend of `bound`."""
+        return self.bound(operation, environment, service).backend
+
+    def bound(self, operation: str, environment: str | None, service: str | None = None) -> Bound:
+        """Who serves `operation` for this service in this environment: the one configured for the service, else the one for all.
 
         Raises:
-            NotFound: none does; the sentence says where it is served.
+            NotFound: nobody does; the sentence says where it is served.
         """
-        serving = self._by_place.get(operation, {})
+        serving = self._serving.get(operation, ())
         if self._drill and serving:
-            return next(iter(serving.values()))
-        found = serving.get(environment) or serving.get(None)
-        if found is None and environment is None and len(serving) == 1 and self.operations[operation].reads:
-            found = next(iter(serving.values()))
-        if found is None:
+            return serving[0]
+        found = [one for one in serving if one.serves(environment=environment, service=service)]
+        if not found and environment is None and len(serving) == 1 and self.operations[operation].reads:
+            found = list(serving)
+        if not found:
             raise NotFound(_absent(operation, environment, serving))
-        return found
+        return max(found, key=lambda one: (one.environment is not None, bool(one.services)))
+
+    def planned(self, call: Call) -> Backend:
+        """The backend that a plan's call was made with: a plan is carried out by the system that it was read from, or not at all.
+
+        Raises:
+            NotFound: it is no longer configured so.
+        """
+        if call.backend is None or self._drill:
+            return self.backend(call.operation, call.environment)
+        here = (one for one in self._serving.get(call.operation, ()) if one.environment in {None, call.environment})
+        found = next((one for one in here if one.name == call.backend), None)
+        if found is None:
+            raise NotFound(f"{call.backend} no longer serves {call.operation} here. Plan again.")
+        return found.backend
 
 
-def _absent(operation: str, environment: str | None, serving: Mapping[str | None, Backend]) -> str:
+def _absent(operation: str, environment: str | None, serving: Sequence[Bound]) -> str:
     if not serving:
         return f"No backend is configured for {operation}."
-    there = ", ".join(sorted(place or "everywhere" for place in serving))
+    here = [one for one in serving if one.environment in {None, environment}]
+    if here:
+        served = ", ".join(sorted({name for one in here for name in one.services}))
+        return f"No backend is configured for {operation} of this service; there is one for {served}."
+    there = ", ".join(sorted({one.environment or "everywhere" for one in serving}))
     where = f"in {environment}" if environment else "without knowing the environment"
     return f"No backend is configured for {operation} {where}; there is one for {there}."
 
 
-def _operations(backends: Iterable[Backend], *, drill: bool) -> dict[str, Operation]:
+def _operations(backends: Iterable[Bound], *, drill: bool) -> dict[str, Operation]:
     found: dict[str, Operation] = {}
     for backend in backends:
         for operation in backend.operations:
@@ -74,13 +126,20 @@ def _operations(backends: Iterable[Backend], *, drill: bool) -> dict[str, Operat
     return found
 
 
-def _by_place(backends: Iterable[Backend]) -> dict[str, dict[str | None, Backend]]:
-    found: dict[str, dict[str | None, Backend]] = {}
-    for backend in backends:
-        for operation in backend.operations:
-            places = found.setdefault(operation.name, {})
-            if backend.environment in places:
-                where = f"in {backend.environment}" if backend.environment else "everywhere"
-                raise RegistryInvalid(f"{operation.name} {where} is served by {places[backend.environment].name} and by {backend.name}.")
-            places[backend.environment] = backend
+def _serving(backends: Iterable[Bound]) -> dict[str, tuple[Bound, ...]]:
+    found: dict[str, tuple[Bound, ...]] = {}
+    for one in backends:
+        for operation in one.operations:
+            others = found.get(operation.name, ())
+            rival = next((other for other in others if _overlap(one, other)), None)
+            if rival is not None:
+                where = f"in {one.environment}" if one.environment else "everywhere"
+                raise RegistryInvalid(f"{operation.name} {where} is served by {rival.name} and by {one.name}.")
+            found[operation.name] = (*others, one)
     return found
+
+
+def _overlap(one: Bound, other: Bound) -> bool:
+    """Whether nobody could say which of the two is meant."""
+    alike = bool(one.services & other.services) or (not one.services and not other.services)
+    return one.environment == other.environment and alike

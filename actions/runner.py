@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from actions import planning
+from actions.comparing import TimeUp, deadline, same
 from actions.contract import Backend, BackendError, Conflict, OutcomeUnknown, Throttled, Unreachable
 from actions.measuring import failed, measured
 from actions.planning import PlanRefused, Request
@@ -57,7 +58,13 @@ class Runner:
         self._now, self._monotonic = now, monotonic
 
     def measure(
-        self, diagnostic: Diagnostic, *, labels: Mapping[str, str], environment: str | None, timeout: float | None = None
+        self,
+        diagnostic: Diagnostic,
+        *,
+        labels: Mapping[str, str],
+        environment: str | None,
+        service: str | None = None,
+        timeout: float | None = None,
     ) -> Measurement:
         """Ask one diagnostic. Never raises for what the world does: an error is a measurement without data that says why."""
         left = self._left(timeout or self.limits.measure)
@@ -65,12 +72,13 @@ class Runner:
             operation = self.registry.operations.get(diagnostic.uses)
             if operation is not None and not operation.reads:
                 return failed(diagnostic, f"{diagnostic.uses} does not only read.", now=self._now())
-            backend = self.registry.backend(diagnostic.uses, environment)
+            backend = self.registry.backend(diagnostic.uses, environment, service)
             call = Call(
                 operation=diagnostic.uses,
                 arguments=render_arguments(diagnostic.with_, labels=labels),
                 bind=render_bind(diagnostic.bind, labels=labels),
                 environment=environment,
+                service=service,
             )
             reading = backend.read(call, timeout=left())
         except (BackendError, LabelMissing, TemplateInvalid, NotFound) as error:
@@ -85,6 +93,7 @@ class Runner:
         labels: Mapping[str, str],
         parameters: Mapping[str, Json],
         environment: str | None,
+        service: str | None = None,
         plan_id: str,
         raised_by: int = 0,
         timeout: float | None = None,
@@ -99,7 +108,7 @@ class Runner:
         left = self._left(timeout or self.limits.plan)
         try:
             return self._planned(
-                self._request(action, labels=labels, parameters=parameters, environment=environment),
+                self._request(action, labels=labels, parameters=parameters, environment=environment, service=service),
                 runbook=runbook,
                 plan_id=plan_id,
                 raised_by=raised_by,
@@ -111,15 +120,21 @@ class Runner:
             raise PlanRefused(_name(error), redact(str(error))) from error
 
     def present(
-        self, action: Action, *, labels: Mapping[str, str], environment: str | None, timeout: float | None = None
+        self,
+        action: Action,
+        *,
+        labels: Mapping[str, str],
+        environment: str | None,
+        service: str | None = None,
+        timeout: float | None = None,
     ) -> Present | None:
         """How the action's target stands now, for the first screen (mission B2); None where that cannot be said."""
         left = self._left(timeout or self.limits.measure)
         try:
-            request = self._request(action, labels=labels, parameters={}, environment=environment)
+            request = self._request(action, labels=labels, parameters={}, environment=environment, service=service)
             if not request.operation.looks or request.operation.target is None:
                 return None
-            backend = self.registry.backend(request.operation.name, environment)
+            backend = self.registry.backend(request.operation.name, environment, service)
             call = planning.first_call(request)
             reading = self._read(backend, call, timeout=left())
             call, _ = planning.full_call(request, call, reading)
@@ -132,7 +147,7 @@ class Runner:
         """Do what the plan says, if the world is still as the plan says (rules S5, S7), as a compare-and-set."""
         left = self._left(timeout or self.limits.execute)
         try:
-            backend = self.registry.backend(plan.call.operation, plan.call.environment)
+            backend = self.registry.planned(plan.call)
             present = self._read(backend, plan.call, timeout=left())
         except (BackendError, NotFound) as error:
             return _refused(plan, f"Nothing was changed: {_lower(redact(str(error)))}", error=error)
@@ -160,7 +175,7 @@ class Runner:
         """
         left = self._left(timeout or self.limits.execute)
         try:
-            backend = self.registry.backend(plan.call.operation, plan.call.environment)
+            backend = self.registry.planned(plan.call)
             present = self._read(backend, plan.call, timeout=left())
         except (BackendError, NotFound) as error:
             return _refused(plan, f"Not undone: {_lower(redact(str(error)))}", error=error)
@@ -200,8 +215,9 @@ class Runner:
 
     def _planned(self, request: Request, *, runbook: Runbook, plan_id: str, raised_by: int, left: Callable[[], float]) -> Plan:
         action, operation = request.action, request.operation
-        backend = self.registry.backend(operation.name, request.environment)
-        first = planning.first_call(request)
+        bound = self.registry.bound(operation.name, request.environment, request.service)
+        backend = bound.backend
+        first = planning.first_call(request).model_copy(update={"backend": bound.name})
         before = self._read(backend, first, timeout=left())
         call, parameters = planning.full_call(request, first, before)
         proposal = self._proposal(backend, call, before)
@@ -238,7 +254,8 @@ class Runner:
                 found.append(Check(name=step, holds=None, text=f"The runbook has no diagnostic {step}."))
                 continue
             seconds = min(self.limits.measure, left())
-            measurement = self.measure(diagnostic, labels=labels, environment=plan.call.environment, timeout=seconds)
+            call = plan.call
+            measurement = self.measure(diagnostic, labels=labels, environment=call.environment, service=call.service, timeout=seconds)
             found.append(planning.check(step, threshold, measurement))
         return tuple(found)
 
@@ -266,7 +283,7 @@ class Runner:
         if not self.registry.operations[plan.call.operation].looks:
             return Outcome(status=OutcomeStatus.UNKNOWN, reason="Nobody but a person can tell whether this was done.")
         try:
-            backend = self.registry.backend(plan.call.operation, plan.call.environment)
+            backend = self.registry.planned(plan.call)
             present = self._read(backend, plan.call, timeout=left())
         except (BackendError, NotFound) as error:
             wait = error.retry_after if isinstance(error, Throttled) else None
@@ -280,36 +297,18 @@ class Runner:
     def _read(self, backend: Backend, call: Call, *, timeout: float) -> Reading:
         return backend.read(call, timeout=timeout).model_copy(update={"read_at": self._now()})
 
-    def _request(self, action: Action, *, labels: Mapping[str, str], parameters: Mapping[str, Json], environment: str | None) -> Request:
+    def _request(
+        self, action: Action, *, labels: Mapping[str, str], parameters: Mapping[str, Json], environment: str | None, service: str | None
+    ) -> Request:
         operation = self.registry.catalogue.get(action.uses)
         if operation is None:
             raise PlanRefused("no_backend", f"No backend is configured for {action.uses}.")
         if operation.reads:
             raise PlanRefused("not_a_change", f"{action.uses} only reads; it is no action.")
-        return Request(action=action, operation=operation, labels=labels, chosen=parameters, environment=environment)
+        return Request(action=action, operation=operation, labels=labels, chosen=parameters, environment=environment, service=service)
 
     def _left(self, limit: float) -> Callable[[], float]:
-        """Seconds that are left of `limit`; raises where nothing is, before anything more is sent."""
-        ends = self._monotonic() + limit
-
-        def left() -> float:
-            rest = ends - self._monotonic()
-            if rest <= 0:
-                raise TimeUp(f"The time limit of {limit:.0f} s is over; nothing more was sent.")
-            return rest
-
-        return left
-
-
-class TimeUp(BackendError):
-    """The time limit of the whole step ran out between two calls: nothing more was sent."""
-
-
-def same(one: Reading, other: Reading) -> bool:
-    """Whether nothing was changed between two readings: by the far side's version where both have one, else by value."""
-    if one.revision is not None and other.revision is not None:
-        return one.revision == other.revision
-    return bool(one.value == other.value)
+        return deadline(limit, monotonic=self._monotonic)
 
 
 def _drift(plan: Plan, present: Reading, backend: Backend) -> str:

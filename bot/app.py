@@ -14,11 +14,10 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from actions import kinds
-from actions.backends.pagerduty import PAGE, PagerDuty
-from actions.contract import Backend
 from actions.registry import Registry
 from actions.runner import Runner
 from actions.simulation.faults import FAULTS
+from bot import backends
 from bot.clock import DatabaseClock
 from bot.configuration import Configuration
 from bot.duty import Duty
@@ -33,7 +32,7 @@ from bot.ingress.measures import IntakeCounters
 from bot.killing import arm
 from bot.metrics import MeasuredFront, Metrics
 from bot.oncall import OnCallFile, PagerDutyOnCall
-from bot.paging import Answering, Pager, SlackPager
+from bot.paging import SlackPager
 from bot.ports import Messenger
 from bot.secret import Secrets
 from bot.settings import Settings
@@ -220,7 +219,7 @@ class Muster:
             shelf=Shelf(self.library),
             services=self.configuration.services,
             policy=policy,
-            runner=Runner(registry=Registry(self._backends()), now=self.clock.now),
+            runner=Runner(registry=self._outside(), now=self.clock.now),
             drill_runner=self.worlds.runner,
             open_world=self.worlds.open,
             close_world=self.worlds.close,
@@ -228,40 +227,15 @@ class Muster:
             degraded=lambda: self.degraded,
         )
 
-    def _backends(self) -> list[Backend]:
-        """The configured backends; in the demo the simulated service; manual steps; and paging."""
-        found: list[Backend] = []
-        for name, entry in self.configuration.file.backends.items():
-            reveal = {key: _revealed(self.secrets.bind(ref).reveal) for key, ref in entry.secrets.items()}
-            found.append(kinds.build(entry.kind, entry.options, secrets=reveal, name=name))
-        served = {operation.name for backend in found for operation in backend.operations}
-        if self.settings.simulation_url and "cluster.scale" not in served:
-            url = self.settings.simulation_url
-            allow = {"inside": [url.split("://", 1)[1]], "base": url}
-            found.append(kinds.build("simulation", {"url": url}, secrets={}))
-            found.append(kinds.build("metrics", {"url": url}, secrets={}))
-            found.append(kinds.build("http", allow, secrets={}))
-        if "manual" not in served:
-            found.append(kinds.build("manual", {}, secrets={}))
-        return self._with_paging(found)
-
-    def _with_paging(self, found: list[Backend]) -> list[Backend]:
-        """Paging and answering upstream: by PagerDuty where it is configured (or its token set), and by Slack."""
-        slack = SlackPager(
+    def _outside(self) -> Registry:
+        slack_pager = SlackPager(
             messenger=self.messenger,
             on_call=self.on_call,
             clock=self.clock,
             database=self.database,
             public_url=self.settings.public_url,
         )
-        pagerduty = next((backend for backend in found if PAGE in backend.operations), None)
-        others = [backend for backend in found if backend is not pagerduty]
-        if pagerduty is not None:
-            return [*others, Answering(pagerduty), Pager(first=pagerduty, second=slack)]
-        if token := self.settings.pagerduty_api_token:
-            answers = PagerDuty(routing_keys={}, token=token.get_secret_value, api_url=self.settings.pagerduty_api_url)
-            return [*others, Answering(answers), slack]
-        return [*others, slack]
+        return backends.registry(self.configuration, secrets=self.secrets, settings=self.settings, slack_pager=slack_pager)
 
     def _engine(self) -> Engine:
         flows: Mapping[str, Callable[[Context, Task], Settlement]] = {
@@ -398,13 +372,3 @@ def set_pause(tx: Tx, *, by: Actor, reason: str, at: str) -> None:
 def clear_pause(tx: Tx) -> None:
     """Release the kill switch."""
     switches.put(tx, "paused", None)
-
-
-def _revealed(reveal: Callable[[], object]) -> Callable[[], str]:
-    """A secret as a backend reads it: at the moment of use, as text."""
-
-    def read() -> str:
-        value = reveal()
-        return str(value.get_secret_value())  # type: ignore[attr-defined]
-
-    return read

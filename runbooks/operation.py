@@ -55,13 +55,18 @@ class Operation(Value):
 
 
 class Call(Value):
-    """One operation with its arguments, complete and rendered. `environment` binds it to where the incident is."""
+    """One operation with its arguments, complete and rendered.
+
+    `environment` and `service` say where the incident is, `backend` names the configured backend that the plan was read from.
+    """
 
     operation: str
     arguments: dict[str, Json] = {}
     bind: dict[str, str] = {}
     target: str | None = None
     environment: str | None = None
+    service: str | None = None
+    backend: str | None = None
 
 
 class Reading(Value):

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from actions.contract import BackendError, CallInvalid, OutcomeUnknown
 from actions.kinds import BackendKind, Options, Secrets
+from actions.operations import CLUSTER_SCALE, FLAG_DISABLE, FLAG_SET, LIMIT_SET, MODEL_ROLLBACK, RETRIES_CAP, ROUTE_SWITCH
 from actions.wire import Answer, Wire, refuse
-from runbooks.operation import Argument, ArgumentType, Call, Operation, Proposal, Reading
-from runbooks.severity import Tier
+from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
 WHO = "The simulated service"
@@ -41,10 +41,6 @@ class Kind:
         return self.words(value if self.field is None else value[self.field])
 
 
-def _target(help_text: str) -> Argument:
-    return Argument(type=ArgumentType.TEXT, help=help_text)
-
-
 def _number(value: Json) -> str:
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
@@ -69,120 +65,49 @@ def _release(call: Call, reading: Reading) -> Json:
 KINDS: tuple[Kind, ...] = (
     Kind(
         path="flag",
-        operation=Operation(
-            name="flag.disable",
-            title="Disable a feature flag",
-            reads=False,
-            tier=Tier.R1,
-            target="flag",
-            arguments={"flag": _target("the flag's name, such as long-answers")},
-            sample=False,
-        ),
+        operation=FLAG_DISABLE,
         field=None,
         wanted=lambda _call, _reading: False,
         words=lambda value: "on" if value else "off",
     ),
     Kind(
         path="flag",
-        operation=Operation(
-            name="flag.set",
-            title="Set a feature flag",
-            reads=False,
-            tier=Tier.R1,
-            target="flag",
-            arguments={"flag": _target("the flag's name"), "on": Argument(type=ArgumentType.BOOLEAN, help="true or false")},
-            sample=True,
-        ),
+        operation=FLAG_SET,
         field=None,
         wanted=lambda call, _reading: call.arguments["on"],
         words=lambda value: "on" if value else "off",
     ),
     Kind(
         path="release",
-        operation=Operation(
-            name="model.rollback",
-            title="Roll back a release unit",
-            reads=False,
-            tier=Tier.R2,
-            target="unit",
-            arguments={
-                "unit": _target("the release unit: model, prompt, retrieval settings, flags and safety rules as one version"),
-                "to": Argument(type=ArgumentType.TEXT, help="last_known_good, or a version"),
-            },
-            sample={"version": "answers-v7.3"},
-        ),
+        operation=MODEL_ROLLBACK,
         field="version",
         wanted=_release,
         words=lambda value: f"release {value}",
     ),
     Kind(
         path="pool",
-        operation=Operation(
-            name="cluster.scale",
-            title="Scale a pool",
-            reads=False,
-            tier=Tier.R1,
-            target="target",
-            arguments={
-                "target": _target("the pool, such as inference/answers-v7"),
-                "replicas": Argument(type=ArgumentType.INTEGER, minimum=0, maximum=1000, help="how many there shall be"),
-            },
-            sample={"replicas": 4},
-        ),
+        operation=CLUSTER_SCALE,
         field="replicas",
         wanted=lambda call, _reading: {"replicas": call.arguments["replicas"]},
         words=_counted("replica", "replicas"),
     ),
     Kind(
         path="retries",
-        operation=Operation(
-            name="retries.cap",
-            title="Cap a client's attempts",
-            reads=False,
-            tier=Tier.R1,
-            target="target",
-            arguments={
-                "target": _target("the client, such as gateway/answers"),
-                "attempts": Argument(type=ArgumentType.INTEGER, minimum=0, maximum=10, help="attempts in all, the first one included"),
-            },
-            sample={"attempts": 1},
-        ),
+        operation=RETRIES_CAP,
         field="attempts",
         wanted=lambda call, _reading: {"attempts": call.arguments["attempts"]},
         words=_counted("attempt", "attempts"),
     ),
     Kind(
         path="route",
-        operation=Operation(
-            name="route.switch",
-            title="Switch a route",
-            reads=False,
-            tier=Tier.R1,
-            target="target",
-            arguments={
-                "target": _target("what is routed, such as answers"),
-                "route": Argument(type=ArgumentType.TEXT, help="its new route"),
-            },
-            sample={"route": "backup"},
-        ),
+        operation=ROUTE_SWITCH,
         field="route",
         wanted=lambda call, _reading: {"route": call.arguments["route"]},
         words=lambda value: f"route {value}",
     ),
     Kind(
         path="limit",
-        operation=Operation(
-            name="limit.set",
-            title="Set a limit",
-            reads=False,
-            tier=Tier.R1,
-            target="target",
-            arguments={
-                "target": _target("the limit, such as answers/max_output_tokens"),
-                "value": Argument(type=ArgumentType.NUMBER, minimum=0, help="its new value"),
-            },
-            sample={"value": 1200},
-        ),
+        operation=LIMIT_SET,
         field="value",
         wanted=lambda call, _reading: {"value": call.arguments["value"]},
         words=_number,

@@ -9,8 +9,8 @@ import httpx
 import typer
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from actions import kinds
 from bot.app import load_library
+from bot.backends import built
 from bot.cli.output import ERROR, USAGE, Json, reported, show, table
 from bot.configuration import Configuration, load
 from bot.secret import Secrets
@@ -156,12 +156,12 @@ def _simulation(settings: Settings) -> Iterator[Finding]:
 def _backends(configuration: Configuration, secrets: Secrets) -> Iterator[Finding]:
     for plan in configuration.backends(secrets):
         try:
-            built = kinds.build(plan.kind, plan.options, secrets=plan.secrets, name=plan.name)
+            one = built(plan)
         except MusterError as error:
             yield _wrong("backend", str(error))
         else:
-            offered = ", ".join(operation.name for operation in built.operations)
-            yield _ok("backend", f"{plan.name}: {plan.kind} for {built.environment or 'every environment'}, offers {offered}")
+            offered = ", ".join(operation.name for operation in one.operations)
+            yield _ok("backend", f"{plan.name}: {plan.kind} for {one.environment or 'every environment'}, offers {offered}")
 
 
 def _runbooks(settings: Settings, configuration: Configuration) -> Iterator[Finding]:

@@ -35,6 +35,8 @@ class BackendPlan:
     kind: str
     options: Mapping[str, Json]
     secrets: Mapping[str, Callable[[], str]]
+    services: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots, for the cached properties
@@ -171,6 +173,8 @@ class Configuration:
                 kind=entry.kind,
                 options=entry.options,
                 secrets={key: partial(_revealed, secrets, ref) for key, ref in entry.secrets.items()},
+                services=entry.services,
+                operations=entry.operations,
             )
             for name, entry in self.file.backends.items()
         ]

@@ -88,6 +88,12 @@ def _tokens(file: File) -> Found:
             first.setdefault(str(ref), name)
 
 
+def _backends(file: File) -> Found:
+    for name, backend in file.backends.items():
+        for at, service in enumerate(backend.services):
+            yield from _known(("backends", name, "services", at), service, file.services, "service")
+
+
 def _freezes(file: File) -> Found:
     for at, freeze in enumerate(file.drills.freezes):
         if freeze.until < freeze.from_:
@@ -101,7 +107,7 @@ def _severities(file: File) -> Found:
             yield ("severities", severity.value, "review_days"), "is missing, and a milder severity has one"
 
 
-_CHECKS: tuple[Callable[[File], Found], ...] = (_people, _teams, _services, _permissions, _tokens, _freezes, _severities)
+_CHECKS: tuple[Callable[[File], Found], ...] = (_people, _teams, _services, _permissions, _tokens, _backends, _freezes, _severities)
 
 
 def _plan(file: File) -> Found:

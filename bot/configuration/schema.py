@@ -187,10 +187,16 @@ class TokenEntry(Part):
 
 
 class BackendEntry(Part):
-    """One backend; its other fields belong to its kind. `secrets` are by the names that the kind uses."""
+    """One backend; its other fields belong to its kind. `secrets` are by the names that the kind uses.
+
+    `services` confines it to the incidents of these services: two teams may each have their own of one kind. `operations` names
+    which of its operations are wanted, where another backend serves the rest.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
     kind: Text
+    services: tuple[StrictStr, ...] = ()
+    operations: tuple[StrictStr, ...] = ()
     secrets: dict[Text, SecretRef] = {}
 
     @property

@@ -10,7 +10,7 @@ import structlog
 
 from actions.verification import judge, window
 from actions.wording import number
-from bot.flows import act, register, undo
+from bot.flows import permit, register, stop, undo
 from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.records import entry, redraw_run, save, say
@@ -106,8 +106,8 @@ def _must_still_be_wanted(tx: Tx, ctx: Context, run_id: int) -> None:
     """What stops a run before its start also stops its second start: a pause, a right that is gone (rules S4, S16)."""
     run, incident, runbook = _load(tx, ctx, run_id)
     action, now = _action(runbook, run), ctx.now()
-    act.must_pass(tx, ctx, incident, run, action, now=now)
-    act.must_be_entitled(tx, ctx, incident, run, action, now=now)
+    permit.must_pass(tx, ctx, incident, run, action, now=now)
+    permit.must_be_entitled(tx, ctx, incident, run, action, now=now)
 
 
 def _claim(tx: Tx, ctx: Context, run_id: int, before: Measurement, *, task: Task) -> ActionRun:
@@ -123,17 +123,17 @@ def _claim(tx: Tx, ctx: Context, run_id: int, before: Measurement, *, task: Task
     action = _action(runbook, run)
     by = Actor.model_validate({"kind": "person", "id": run.requested_by})
     if not incident.is_open:
-        return act.refuse(tx, run, reason=f"{incident.ref} is resolved; nothing was changed.", now=now, by=by, tell=True)
+        return stop.refuse(tx, run, reason=f"{incident.ref} is resolved; nothing was changed.", now=now, by=by, tell=True)
     try:
-        act.must_pass(tx, ctx, incident, run, action, now=now)
-        act.must_be_entitled(tx, ctx, incident, run, action, now=now)
+        permit.must_pass(tx, ctx, incident, run, action, now=now)
+        permit.must_be_entitled(tx, ctx, incident, run, action, now=now)
     except Refused as refused:
-        return act.refuse(tx, run, reason=str(refused), now=now, by=by, tell=True)
+        return stop.refuse(tx, run, reason=str(refused), now=now, by=by, tell=True)
     until = now + timedelta(seconds=action.verify.settle + action.verify.within) + LOCK_SPARE
     lock = locks.take(tx, lock_name(incident, run.target), run_id=run.id, owner=run.requested_by, until_at=until, now=now)
     if lock.run_id != run.id:
         reason = f"{lock.owner} is changing {run.target} since {lock.taken_at:%H:%M:%S} UTC. You will see the result here."
-        return act.refuse(tx, run, reason=reason, now=now, by=by, tell=True)
+        return stop.refuse(tx, run, reason=reason, now=now, by=by, tell=True)
     value = before.value if before.error is None else None
     running = run.to(RunState.RUNNING, started_at=now, value_before=value, unit=before.unit)
     runs.save(tx, running, was=run.state, next_at=None)
@@ -257,7 +257,7 @@ def _due(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
             tasks.enqueue(tx, NewTask(key=f"look:{run.id}:{stamp}", kind="look", args={"run": run.id}, lane=f"measure:{run.id}"))
             runs.wake(tx, run.id, now + STUCK)
         case state if state in BEFORE_RUNNING and state is not RunState.APPROVED:
-            act.expire(tx, ctx, run, now=now)
+            stop.expire(tx, ctx, run, now=now)
         case _:
             runs.wake(tx, run.id, None)
 
@@ -370,7 +370,7 @@ def say_verdict(tx: Tx, ctx: Context, run: ActionRun, *, worked: bool, by: Actor
     """A person decides what Muster could not measure."""
     if run.state is not RunState.INCONCLUSIVE:
         raise Refused("nothing_to_decide", f"{run.title} is {run.state.value}; nothing to decide any more.", audit=False)
-    act.must_be_allowed(tx, ctx, run, by=by, now=now)
+    permit.must_be_allowed(tx, ctx, run, by=by, now=now)
     verdict = Verdict.VERIFIED if worked else Verdict.FAILED
     seen = run if run.executed_at or not worked else run.with_(executed_at=run.started_at or now)
     reason = f"{name_of(ctx, by.id)} says that it {'worked' if worked else 'did not work'}."

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import structlog
 
-from bot.flows import act, capture, declare, dialogs, execute, register, rehearse, resolve, respond, review, undo
+from bot.flows import act, approve, capture, declare, dialogs, execute, permit, register, rehearse, resolve, respond, review, stop, undo
 from bot.flows.commands import answer as answer_command
 from bot.flows.context import Context, person_actor
 from bot.flows.errors import Refused
@@ -262,9 +262,9 @@ class Desk:
         match press.kind:
             case K.APPROVE | K.DECLINE:
                 granted = press.kind is K.APPROVE
-                return _said(act.approve(tx, self.ctx, run, plan_hash=press.plan_hash or "", granted=granted, by=by, now=now))
+                return _said(approve.approve(tx, self.ctx, run, plan_hash=press.plan_hash or "", granted=granted, by=by, now=now))
             case K.CANCEL:
-                return _said(act.cancel(tx, self.ctx, run, by=by, now=now))
+                return _said(stop.cancel(tx, self.ctx, run, by=by, now=now))
             case K.UNDO:
                 return _said(undo.request(tx, self.ctx, run, by=by, reason="", now=now))
             case K.WORKED | K.NOT_WORKED:
@@ -283,7 +283,7 @@ class Desk:
             return _said(f"{item.title} is no longer in force: {item.end_reason or 'it has ended'}.")
         if press.kind is K.REVERT:
             return _said(undo.request(tx, self.ctx, runs.get(tx, item.run_id), by=by, reason="", now=now))
-        act.must_be_allowed(tx, self.ctx, runs.get(tx, item.run_id), by=by, now=now)
+        permit.must_be_allowed(tx, self.ctx, runs.get(tx, item.run_id), by=by, now=now)
         if press.kind is K.KEEP:
             register.keep(tx, item, by=by, now=now)
             return _said(f"{item.title} stays. It is out of the register.")
@@ -404,7 +404,7 @@ class Desk:
         item = mitigations.get(tx, _required(press.subject_id))
         if item.ended_at is not None:
             return _said(f"{item.title} is no longer in force.")
-        act.must_be_allowed(tx, self.ctx, runs.get(tx, item.run_id), by=by, now=now)
+        permit.must_be_allowed(tx, self.ctx, runs.get(tx, item.run_id), by=by, now=now)
         until = datetime.fromtimestamp(float(form.get("until") or 0), UTC)
         if not now < until <= now + timedelta(days=14):
             return Reply(errors={"until": "Choose a time from now on, at most two weeks ahead."})

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from bot.flows import act, receive, register
+from bot.flows import receive, register, stop
 from bot.flows.context import Context
 from bot.flows.records import entry, redraw_run, save, say
 from bot.flows.rights import lock_name
@@ -298,7 +298,7 @@ def _close(
 
 def _close_incident(tx: Tx, ctx: Context, incident: Incident, drill: Drill, *, by: Actor, now: datetime) -> None:
     """End the rehearsed incident and whatever of it was still under way: its world goes away with it."""
-    act.drop(tx, ctx, incident, reason=OVER, now=now)
+    stop.drop(tx, ctx, incident, reason=OVER, now=now)
     for run in runs.of_incident(tx, incident.id):
         if run.state in IN_FLIGHT:
             ended = RunState.FAILED if run.state is RunState.RUNNING else RunState.INCONCLUSIVE

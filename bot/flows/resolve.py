@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bot.flows import act, register, rehearse, undo
+from bot.flows import register, rehearse, stop, undo
 from bot.flows.context import Context
 from bot.flows.drawing import run_line
 from bot.flows.records import entry, save, say
@@ -67,7 +67,7 @@ def resolve(
     if before.mitigated_at is None:
         said.insert(0, entry(EntryKind.INCIDENT_MITIGATED, f"{by.id} says that it is over.", now=now, actor=by))
     save(tx, before=before, after=after, entries=said, now=now, tasks_too=upstream_tasks(after, "resolve", by))
-    act.drop(tx, ctx, after, reason=f"{after.ref} is resolved; nothing was changed.", now=now)
+    stop.drop(tx, ctx, after, reason=f"{after.ref} is resolved; nothing was changed.", now=now)
     if after.drill_id is not None:
         rehearse.finish(tx, ctx, drills.get(tx, after.drill_id), by=by, now=now, reason=f"Resolved by {by.id}.")
         return {}

@@ -86,7 +86,9 @@ def diagnose(ctx: Context, task: Task) -> Settlement:
 
 def _standing(ctx: Context, incident: Incident, action: Action) -> Measurement | None:
     """How what this action would change stands now: flags, routes, releases, replicas (mission B2)."""
-    present = ctx.runner_for(incident).present(action, labels=incident.labels, environment=incident.environment, timeout=DIAGNOSTIC_TIMEOUT)
+    present = ctx.runner_for(incident).present(
+        action, labels=incident.labels, environment=incident.environment, service=incident.service, timeout=DIAGNOSTIC_TIMEOUT
+    )
     if present is None:
         return None
     name = f"{STATE}{present.target}"
@@ -96,7 +98,11 @@ def _standing(ctx: Context, incident: Incident, action: Action) -> Measurement |
 def measure(ctx: Context, incident: Incident, diagnostic: Diagnostic) -> Measurement:
     """One diagnostic for one incident, against production or its drill's world."""
     return ctx.runner_for(incident).measure(
-        diagnostic, labels=incident.labels, environment=incident.environment, timeout=DIAGNOSTIC_TIMEOUT
+        diagnostic,
+        labels=incident.labels,
+        environment=incident.environment,
+        service=incident.service,
+        timeout=DIAGNOSTIC_TIMEOUT,
     )
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import structlog
 
-from bot.flows import act, escalate, execute, rehearse, undo
+from bot.flows import act, escalate, execute, rehearse, stop, undo
 from bot.flows.context import Context
 from bot.flows.records import entry
 from runbooks.people import MUSTER
@@ -62,7 +62,7 @@ def _in_doubt(tx: Tx, ctx: Context, run_id: int, error: str) -> None:
         undo.not_undone(tx, ctx, run, reason, now=now)
     elif run.state is RunState.APPROVED:
         unbegun = f"Muster gave up before it began; nothing was changed: {error}"
-        act.refuse(tx, run, reason=unbegun, now=now, by=MUSTER, tell=True)
+        stop.refuse(tx, run, reason=unbegun, now=now, by=MUSTER, tell=True)
     elif run.state in {RunState.UNKNOWN, RunState.VERIFYING}:
         execute.conclude(tx, ctx, run, verdict=Verdict.INCONCLUSIVE, reason=reason, value=None, by=MUSTER, now=now)
     elif run.state is RunState.RUNNING:

@@ -11,6 +11,7 @@ from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.records import entry, redraw_run, save, say
 from bot.flows.rights import attempt, circle_of, guard_state, lock_name
+from bot.flows.wording import name_of
 from bot.settlement import Postponed, Settled, Settlement
 from runbooks import approval
 from runbooks.incident import Incident
@@ -35,9 +36,9 @@ def request(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, reason: str, now
         Refused: it cannot be undone, this person may not, or somebody is changing the target.
     """
     if run.state is RunState.UNDOING:
-        return f"{_name(ctx, run.undo_requested_by)} takes {run.title} back already."
+        return f"{name_of(ctx, run.undo_requested_by)} takes {run.title} back already."
     if run.state is RunState.UNDONE:
-        return f"{run.title} was taken back by {_name(ctx, run.undo_requested_by)}."
+        return f"{run.title} was taken back by {name_of(ctx, run.undo_requested_by)}."
     incident = incidents.get(tx, run.incident_id)
     _must_be_possible(tx, ctx, run, incident, by=by, now=now)
     undoing = run.to(
@@ -123,7 +124,7 @@ def _undone(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
         before=run.plan.proposal.value,
         after=run.plan.before.value,
     )
-    register.ended(tx, done, reason=f"Taken back by {_name(ctx, run.undo_requested_by)}.", now=now)
+    register.ended(tx, done, reason=f"Taken back by {name_of(ctx, run.undo_requested_by)}.", now=now)
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[redraw_run(done, now=now)])
 
 
@@ -145,10 +146,3 @@ def not_undone(tx: Tx, ctx: Context, run: ActionRun, reason: str, *, now: dateti
     )
     tasks_too = [note, redraw_run(back, now=now)]
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=tasks_too)
-
-
-def _name(ctx: Context, person_id: str | None) -> str:
-    if person_id is None or person_id == MUSTER.id:
-        return "Muster"
-    person = ctx.directory.person(person_id)
-    return person.name if person else person_id

@@ -132,9 +132,9 @@ def _clock(run: ActionRun) -> str:
     return f"{run.started_at:%H:%M:%S} UTC" if run.started_at else "just now"
 
 
-def name_of(ctx: Context, person_id: str) -> str:
-    """A person's name for their id; Muster's own for its own."""
-    if person_id == "muster":
+def name_of(ctx: Context, person_id: str | None) -> str:
+    """A person's name for their id; Muster's own for its own, and where nobody is named."""
+    if person_id is None or person_id == "muster":
         return "Muster"
     person = ctx.directory.person(person_id)
     return person.name if person else person_id

@@ -5,12 +5,12 @@ import pytest
 from actions.backends.manual import ASKED, Manual
 from actions.backends.metrics import Metrics
 from actions.kinds import BackendKind, Options, build, declared, installed
-from actions.registry import Registry, RegistryInvalid
+from actions.registry import Bound, Registry, RegistryInvalid
 from actions.runner import Runner
 from actions.testing import ASK, SET, RecordingBackend
 from actions.worlds import confined
 from runbooks.errors import NotFound, SettingsInvalid
-from runbooks.operation import OutcomeStatus
+from runbooks.operation import Call, OutcomeStatus
 from tests.acting import LABELS, NOW, action, runbook
 
 
@@ -143,3 +143,46 @@ def test_a_manual_step_is_asked_and_left_to_a_person() -> None:
     assert outcome.after.value == ASKED
     assert run.reconcile(made).status is OutcomeStatus.UNKNOWN
     assert run.undo(made, after=outcome.after, key="u").status is OutcomeStatus.APPLIED
+
+
+def test_a_backend_for_a_service_goes_before_the_one_for_all() -> None:
+    """Two teams may each have their own of one kind, and everybody else uses the common one."""
+    common, answers = RecordingBackend(), RecordingBackend()
+    registry = Registry([common, Bound(name="answers-flags", backend=answers, services=frozenset({"answers"}))])
+    assert registry.backend("thing.set", "production", "answers") is answers
+    assert registry.backend("thing.set", "production", "search") is common
+    assert registry.bound("thing.set", "production", "answers").name == "answers-flags"
+
+
+def test_two_backends_for_one_service_are_refused() -> None:
+    """Nobody could say which of the two is meant."""
+    first = Bound(name="a", backend=RecordingBackend(), services=frozenset({"answers", "search"}))
+    second = Bound(name="b", backend=RecordingBackend(), services=frozenset({"search"}))
+    with pytest.raises(RegistryInvalid, match=r"thing\.set in production is served by a and by b\."):
+        Registry([first, second])
+
+
+def test_a_service_that_nobody_serves_is_named() -> None:
+    """What is bound to one service does not serve the incidents of another."""
+    registry = Registry([Bound(name="a", backend=RecordingBackend(), services=frozenset({"answers"}))])
+    with pytest.raises(NotFound, match=r"of this service; there is one for answers\."):
+        registry.backend("thing.set", "production", "search")
+
+
+def test_a_plan_is_carried_out_by_the_backend_that_it_was_read_from_or_not_at_all() -> None:
+    """A configuration that changed between plan and click does not turn the change to another system."""
+    first, other = RecordingBackend(), RecordingBackend()
+    call = Call(operation="thing.set", environment="production", service="answers", backend="flags")
+    bound = Bound(name="flags", backend=first, services=frozenset({"answers"}))
+    assert Registry([bound, Bound(name="common", backend=other)]).planned(call) is first
+    with pytest.raises(NotFound, match=r"flags no longer serves thing\.set here\. Plan again\."):
+        Registry([Bound(name="common", backend=other)]).planned(call)
+
+
+def test_a_backend_may_be_asked_for_a_part_of_what_it_offers() -> None:
+    """One system scales, another one rolls back, in the same environment for the same service."""
+    asks = Bound(name="a", backend=RecordingBackend(), only=frozenset({"thing.ask"}))
+    sets = Bound(name="b", backend=RecordingBackend(), only=frozenset({"thing.set"}))
+    registry = Registry([asks, sets])
+    assert registry.bound("thing.ask", "production").name == "a"
+    assert registry.bound("thing.set", "production").name == "b"

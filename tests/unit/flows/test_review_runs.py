@@ -10,7 +10,7 @@ from actions.testing import RecordingBackend
 from bot.configuration import Configuration
 from bot.duty import Duty
 from bot.engine.worker import Worker
-from bot.flows import act, execute, trouble, undo
+from bot.flows import act, approve, execute, permit, stop, trouble, undo
 from bot.flows.context import Context, Shelf, person_actor
 from bot.flows.errors import Refused
 from bot.flows.respond import measure
@@ -313,7 +313,7 @@ def test_an_undo_that_succeeds_forgets_why_an_earlier_one_did_not(stage: Stage) 
     done = stage.run(run.id)
     assert (done.state, done.reason) == (RunState.UNDONE, "")
     with pytest.raises(Refused, match="nothing to take back"):
-        stage.ctx.write(lambda tx: act.cancel(tx, stage.ctx, done, by=ANA, now=later))
+        stage.ctx.write(lambda tx: stop.cancel(tx, stage.ctx, done, by=ANA, now=later))
 
 
 def test_a_drill_uses_up_nobodys_break_glass(stage: Stage) -> None:
@@ -339,7 +339,9 @@ def test_an_approval_after_its_time_counts_for_nothing(database: Database) -> No
     plan_hash, ben = waiting.plan.hash, person_actor("ben", slack_id="U01BEN0000")
     stage.clock.pass_(minutes=31)
     with pytest.raises(Refused, match="the time to approve"):
-        stage.ctx.write(lambda tx: act.approve(tx, stage.ctx, waiting, plan_hash=plan_hash, granted=True, by=ben, now=stage.clock.now()))
+        stage.ctx.write(
+            lambda tx: approve.approve(tx, stage.ctx, waiting, plan_hash=plan_hash, granted=True, by=ben, now=stage.clock.now())
+        )
     assert stage.run(waiting.id).approvals == ()
 
 
@@ -354,7 +356,7 @@ def test_an_approval_after_its_time_counts_for_nothing(database: Database) -> No
 )
 def test_a_second_press_is_told_what_is_going_on(stage: Stage, state: RunState, told: str) -> None:
     """Who is at it, since when, and what can be done instead: true in every state (rule S11)."""
-    sentence = act.already(stage.ctx, acting.run_of(state=state))
+    sentence = permit.already(stage.ctx, acting.run_of(state=state))
     assert told in sentence
     assert "Ana Silva" in sentence
 

@@ -1,0 +1,68 @@
+"""How a run ends before it changed anything: refused, taken back, dropped with its incident, or expired."""
+
+from datetime import datetime
+
+from bot.flows.approve import redrawn_requests
+from bot.flows.context import Context
+from bot.flows.errors import Refused
+from bot.flows.permit import must_be_allowed
+from bot.flows.records import entry, redraw_run, save
+from bot.flows.wording import name_of
+from runbooks.incident import Incident
+from runbooks.people import Actor
+from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, ActionRun, RunState
+from runbooks.timeline import EntryKind
+from storage import incidents, runs, tasks
+from storage.database import Tx
+from storage.tasks import NewTask
+
+
+def refuse(tx: Tx, run: ActionRun, *, reason: str, now: datetime, by: Actor, tell: bool) -> ActionRun:
+    """The run ends before it changed anything; said on the timeline, and in the thread where somebody waits for it."""
+    refused = run.to(RunState.REFUSED, ended_at=now, reason=reason)
+    runs.save(tx, refused, was=run.state, next_at=None)
+    incident = incidents.get(tx, run.incident_id)
+    said = entry(EntryKind.RUN_REFUSED, f"{run.title} was not run: {reason}", now=now, actor=by, run=run.id, step=run.step, reason=reason)
+    after = incident.redrawn() if tell else incident
+    save(tx, before=incident, after=after, entries=[said], now=now, tasks_too=[redraw_run(refused, now=now)] if tell else [])
+    return refused
+
+
+def cancel(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) -> str:
+    """Taken back before it starts: by the requester, an approver who withdraws, or anyone who may run it."""
+    if run.state not in BEFORE_RUNNING:
+        advice = "Take it back with Undo." if run.in_force or run.state in IN_FLIGHT else "There is nothing to take back."
+        raise Refused("started", f"{run.title} is {run.state.value} already. {advice}", audit=False)
+    must_be_allowed(tx, ctx, run, by=by, now=now)
+    stopped = run.to(RunState.CANCELLED, ended_at=now, reason=f"Taken back by {name_of(ctx, by.id)}; nothing was changed.")
+    runs.save(tx, stopped, was=run.state, next_at=None)
+    incident = incidents.get(tx, run.incident_id)
+    said = entry(EntryKind.RUN_CANCELLED, f"{by.id} takes back {run.title} before it started.", now=now, actor=by, run=run.id)
+    redrawn = [*redrawn_requests(tx, ctx, stopped, now=now), redraw_run(stopped, now=now)]
+    save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=redrawn)
+    return f"{run.title} is taken back; nothing was changed."
+
+
+def drop(tx: Tx, ctx: Context, incident: Incident, *, reason: str, now: datetime) -> None:
+    """Whatever has not started yet will not: the incident is over. Every copy of a request is redrawn."""
+    for run in runs.of_incident(tx, incident.id):
+        if run.state in BEFORE_RUNNING:
+            stopped = run.to(RunState.CANCELLED, ended_at=now, reason=reason)
+            runs.save(tx, stopped, was=run.state, next_at=None)
+            tasks.enqueue(tx, *(redrawn_requests(tx, ctx, stopped, now=now) if run.state is RunState.AWAITING_APPROVAL else ()))
+
+
+def expire(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
+    """A plan that nobody confirmed just ends; a request that nobody decided says so."""
+    waited = run.state is RunState.AWAITING_APPROVAL
+    reason = "Nobody decided in time; nothing was changed." if waited else "Nobody confirmed it in time; nothing was changed."
+    if run.state is RunState.PROPOSED:
+        reason = "The present state could not be read in time; nothing was changed. Try again."
+    expired = run.to(RunState.EXPIRED, ended_at=now, reason=reason)
+    runs.save(tx, expired, was=run.state, next_at=None)
+    if run.state is RunState.PROPOSED and run.dialog:
+        tasks.enqueue(tx, NewTask(key=f"dialog:{run.id}:{run.dialog}:expired", kind="dialog", args={"run": run.id, "view": run.dialog}))
+    if waited:
+        incident = incidents.get(tx, run.incident_id)
+        said = entry(EntryKind.RUN_EXPIRED, f"{run.title}: {reason}", now=now, run=run.id, step=run.step)
+        save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=redrawn_requests(tx, ctx, expired, now=now))
