@@ -50,7 +50,7 @@ format: $(READY)  ## Lay out the code
 lock: $(READY)  ## Choose the newest versions that fit
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--group dev --extra postgres pyproject.toml -o requirements.lock
+		--group dev --extra postgres --extra aws pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--extra postgres --constraints requirements.lock pyproject.toml -o docker/requirements.lock
 	printf 'setuptools\nwheel\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
