@@ -13,6 +13,7 @@ from runbooks.value import Value
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(?:[0-9]{1,9}[smhdw]){1,5}")
 _PART = re.compile(r"([0-9]+)([smhdw])")
+_SHARE = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,3})?) ?%")
 _THRESHOLD = re.compile(r"\s*(<=|>=|==|!=|<|>)\s*(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)\s*")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -65,6 +66,24 @@ def _parsed(value: Any, info: ValidationInfo) -> float:
 
 Duration = Annotated[float, BeforeValidator(_parsed), PlainSerializer(exactly, return_type=str, when_used="json")]
 """Seconds, written as text with units."""
+
+
+def _share(value: Any, info: ValidationInfo) -> float:
+    """Text with its sign always; a ratio only where a program, and not a file, gives it."""
+    if isinstance(value, float) and not (info.context or {}).get("written"):
+        return value
+    found = _SHARE.fullmatch(value) if isinstance(value, str) else None
+    if not found or float(found[1]) == 0:
+        raise ValueError(f"{value!r} is not a share; write a number over 0 with its sign, such as 20%")
+    return float(found[1]) / 100
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.10g}%"
+
+
+Share = Annotated[float, BeforeValidator(_share), PlainSerializer(_percent, return_type=str, when_used="json")]
+"""A ratio over 0, written in per cent: `20%` is 0.2."""
 
 
 class Threshold(Value):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
-from runbooks.duration import Duration, Threshold
+from runbooks.duration import Duration, Share, Threshold
 from runbooks.incident import RunbookRef
 from runbooks.run import MitigationEnd
 from runbooks.severity import IncidentClass, Severity, Tier
@@ -140,6 +140,30 @@ class Cost(Part):
     latency: Text
 
 
+class ProposeWhen(Part):
+    """When Muster proposes the action by itself: `holds`, `up` or `down` against the `baseline`, all that is said throughout `for`.
+
+    `up` and `down` compare with the same diagnostic's value one `baseline` earlier, as its source has it. Missing data is no reason.
+    """
+
+    diagnostic: StepId
+    holds: Threshold | None = None
+    up: Share | None = None
+    down: Share | None = None
+    baseline: Duration | None = None
+    for_: Duration = Field(alias="for", default=120.0)
+
+
+class Autonomy(Part):
+    """What the action must have earned before it may run by itself, and how long everybody may stop it (rule S30).
+
+    Absent: it is proposed, and a person decides. muster.yaml must allow it for the service as well.
+    """
+
+    clean_runs: StrictInt = Field(default=5, ge=3, le=100)
+    countdown: Duration = 120.0
+
+
 class Action(Part):
     """A step that changes something."""
 
@@ -156,6 +180,8 @@ class Action(Part):
     verify: Verify
     undo: Undo
     cost: Cost
+    propose_when: ProposeWhen | None = None
+    autonomy: Autonomy | None = None
 
 
 Condition = Literal[
