@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions.backends.web import Host, Web, at, build, host
+from actions.addresses import Host, host
+from actions.backends.web import Web, build
 from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Unreachable
+from actions.jsonpath import at
 from actions.kinds import Options
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call
@@ -57,7 +59,9 @@ def get(web: Web, url: str, **arguments: Any) -> Any:
 def test_a_listed_page_is_read(page: str) -> None:
     """A page on a listed host gives its status and body, and what lies at `path`."""
     web = Web(allow=(host(page),))
-    assert get(web, f"{page}/json", path="n") == {"status": 200, "body": get(web, f"{page}/json")["body"], "rows": [], "value": 7}
+    read = get(web, f"{page}/json", path="n")
+    assert (read["status"], read["rows"], read["value"]) == (200, [], 7)
+    assert read["body"]["n"] == 7
     assert [row["name"] for row in get(web, f"{page}/json", path="items")["rows"]] == ["a", "b"]
     assert get(web, f"{page}/json", path="items[1].value")["value"] == 2
     assert get(web, f"{page}/json", path="missing.there")["value"] is None
@@ -157,6 +161,19 @@ def test_the_expected_status_is_compared(page: str) -> None:
         get(web, f"{page}/none")
     with pytest.raises(Rejected, match="answers 200, expected 503"):
         get(web, f"{page}/json", expect=503)
+
+
+def test_a_page_is_a_measurement(page: str) -> None:
+    """The status or the seconds can be what a threshold compares; a bad status is a number then, and a slow page is not."""
+    web = Web(allow=(host(page),))
+    assert get(web, f"{page}/broken", measure="status")["value"] == 503
+    assert get(web, f"{page}/json", measure="status")["value"] == 200
+    timed = get(web, f"{page}/json", measure="seconds")
+    assert timed["value"] == timed["seconds"] > 0
+    with pytest.raises(OutcomeUnknown):
+        get(web, f"{page}/broken", measure="seconds")
+    with pytest.raises(Unreachable):
+        get(Web(allow=(host("http://127.0.0.1:9"),)), "http://127.0.0.1:9/", measure="status")
 
 
 def test_a_page_that_is_no_json_has_no_path(page: str) -> None:

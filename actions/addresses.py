@@ -1,0 +1,134 @@
+"""Which addresses Muster may ask, and never by a detour: shared by every backend whose address comes from a runbook or the configuration.
+
+A label must not be able to turn a diagnostic into a look at a cloud's metadata service (rule S29, OWASP's SSRF sheet): the address
+is resolved once, judged, and then connected to as judged.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from actions.contract import CallInvalid, NotPermitted, Unreachable
+from actions.wire import Answer, Wire
+from runbooks.value import Json
+
+Resolve = Callable[[str, int], list[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One host that may be asked. `inside` allows addresses that are private to the company or the machine."""
+
+    scheme: str
+    name: str
+    port: int
+    inside: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """An address taken apart, on a listed host."""
+
+    host: Host
+    rest: str
+
+
+def host(entry: str, *, inside: bool = False) -> Host:
+    """One entry of the list: `status.example.com` (https, 443), or with scheme and port, `http://127.0.0.1:8090`.
+
+    An address written as a number is allowed by being written.
+
+    Raises:
+        ValueError: it is no host.
+    """
+    parts = urlsplit(entry if "://" in entry else f"https://{entry}")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.path not in {"", "/"} or parts.query:
+        raise ValueError(f"{entry!r} is no host; write status.example.com or http://127.0.0.1:8090")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return Host(scheme=parts.scheme, name=parts.hostname, port=port, inside=inside or is_number(parts.hostname))
+
+
+def resolved(name: str, port: int) -> list[str]:
+    """The numeric addresses of a name."""
+    return [str(found[4][0]) for found in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]
+
+
+class Guarded:
+    """Requests to listed hosts, each to the one numeric address that was judged, under the host's own name."""
+
+    def __init__(self, *, wire: Wire, allow: tuple[Host, ...], resolve: Resolve = resolved) -> None:
+        self._wire, self._allow, self._resolve = wire, allow, resolve
+
+    def placed(self, address: str) -> Place:
+        """The address on its listed host.
+
+        Raises:
+            NotPermitted: its host is not listed, or the address could be read in two ways.
+            CallInvalid: it is no address.
+        """
+        try:
+            parts = urlsplit(address)
+            name, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError as error:
+            raise CallInvalid("The address cannot be read.") from error
+        if parts.username is not None or parts.password is not None or "\\" in address:
+            raise NotPermitted("An address with a name, a password or a backslash in it is not asked.")
+        found = next((one for one in self._allow if (one.scheme, one.name, one.port) == (parts.scheme, name, port)), None)
+        if found is None:
+            listed = ", ".join(sorted(one.name for one in self._allow)) or "none"
+            raise NotPermitted(f"{name or address} is not among the hosts that may be asked: {listed}.")
+        return Place(host=found, rest=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+
+    def send(
+        self, method: str, place: Place, *, timeout: float, most: int, body: Json = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request; errors as those of `Wire.send`, and `NotPermitted` for a host that points inside without being listed so."""
+        asked, number = place.host, self._judged(place.host)
+        netloc = f"[{number}]:{asked.port}" if ":" in number else f"{number}:{asked.port}"
+        default = asked.port == (443 if asked.scheme == "https" else 80)
+        name = f"[{asked.name}]" if ":" in asked.name else asked.name
+        return self._wire.send(
+            method,
+            f"{asked.scheme}://{netloc}{place.rest}",
+            timeout=timeout,
+            body=body,
+            headers={**(headers or {}), "Host": name if default else f"{name}:{asked.port}"},
+            extensions={"sni_hostname": asked.name},
+            most=most,
+        )
+
+    def _judged(self, asked: Host) -> str:
+        """The one numeric address to connect to; every address of the name must be allowed, so that no mixture slips through."""
+        try:
+            numbers = [asked.name] if is_number(asked.name) else self._resolve(asked.name, asked.port)
+        except (OSError, UnicodeError) as error:
+            raise Unreachable(f"{asked.name} cannot be resolved; nothing was sent.") from error
+        if not numbers:
+            raise Unreachable(f"{asked.name} cannot be resolved; nothing was sent.")
+        inward = [number for number in numbers if not is_outside(number)]
+        if inward and not asked.inside:
+            raise NotPermitted(f"{asked.name} points to an address inside the house; list it under `inside` if that is meant.")
+        return numbers[0]
+
+
+def is_number(name: str) -> bool:
+    """Whether a host is written as a numeric address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def is_outside(number: str) -> bool:
+    """Whether an address is one of the public internet, also when it is wrapped into IPv6 (mapped, 6to4, NAT64)."""
+    address = ipaddress.ip_address(number.split("%", maxsplit=1)[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_outside(str(inner))
+    return address.is_global and not address.is_multicast
