@@ -5,11 +5,13 @@ closed meanwhile would turn a certain failure into an unknown one.
 """
 
 import json
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Literal
 
 import httpx
 
@@ -69,12 +71,22 @@ class Answer:
 
 
 class Wire:
-    """One far side. `who` is its name in sentences, `base` the start of its URLs, `headers` is called for each request (rule S18)."""
+    """One far side. `who` is its name in sentences, `base` the start of its URLs, `headers` is called for each request (rule S18).
 
-    def __init__(self, *, who: str, base: str = "", headers: Callable[[], Mapping[str, str]] = dict) -> None:
+    `verify` is for a far side with an authority of its own, or one that asks for a client's certificate.
+    """
+
+    def __init__(
+        self,
+        *,
+        who: str,
+        base: str = "",
+        headers: Callable[[], Mapping[str, str]] = dict,
+        verify: ssl.SSLContext | Literal[True] = True,
+    ) -> None:
         self.who, self.base, self._headers = who, base.rstrip("/"), headers
         limits = httpx.Limits(max_keepalive_connections=0)
-        self._client = httpx.Client(follow_redirects=False, trust_env=False, limits=limits)
+        self._client = httpx.Client(follow_redirects=False, trust_env=False, limits=limits, verify=verify)
 
     def send(
         self,

@@ -1,6 +1,7 @@
 """A proxy that stands before a real or a fake HTTP server and makes its changes go wrong in the ways that networks and servers do."""
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -45,9 +46,9 @@ class Trouble:
 
 
 @contextmanager
-def troubled(upstream: str) -> Iterator[Trouble]:
-    """A proxy before `upstream` (`http://127.0.0.1:PORT`), well until `ill` is set."""
-    client = httpx.Client(base_url=upstream, trust_env=False, timeout=30)
+def troubled(upstream: str, *, verify: ssl.SSLContext | bool = True) -> Iterator[Trouble]:
+    """A proxy before `upstream` (`http://127.0.0.1:PORT`, or https with an authority of its own), well until `ill` is set."""
+    client = httpx.Client(base_url=upstream, trust_env=False, timeout=30, verify=verify)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
