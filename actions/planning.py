@@ -63,7 +63,7 @@ def full_call(request: Request, first: Call, reading: Reading) -> tuple[Call, di
     Raises:
         PlanRefused: a parameter or an argument is missing, of the wrong type or out of bounds.
     """
-    _unknown(request)
+    no_unknown(request)
     parameters = {
         name: _resolved(request, name, parameter, value, reading)
         for (name, parameter), value in zip(request.action.parameters.items(), _absolute(request).values(), strict=True)
@@ -115,7 +115,8 @@ def undo(action: Action, operation: Operation, proposal: Proposal) -> str:
     """What happens to it at its declared end, and how it is taken back before; each said once."""
     if action.undo.to == "not-possible":
         return "This cannot be undone."
-    back = f"back to {proposal.before_text}" if operation.looks else "a person takes it back"
+    whole = "every part back as it was, the last one first" if proposal.parts else f"back to {proposal.before_text}"
+    back = whole if operation.looks else "a person takes it back"
     if action.undo.after is None:
         return f"Undo at any time: {back}."
     then = {
@@ -149,7 +150,12 @@ def argument(name: str, declared: Argument, value: Json) -> Json:
     return _bounded(name, typed, minimum=declared.minimum, maximum=declared.maximum, choices=declared.choices)
 
 
-def _unknown(request: Request) -> None:
+def no_unknown(request: Request) -> None:
+    """Refuse what the action does not declare.
+
+    Raises:
+        PlanRefused: a chosen parameter is not among the action's.
+    """
     unknown = sorted(set(request.chosen) - set(request.action.parameters))
     if unknown:
         raise PlanRefused("unknown_parameter", f"{request.action.title} has no parameter {', '.join(unknown)}.", parameter=unknown[0])

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from actions.contract import Backend
+from actions.several import Several
 from runbooks.errors import MusterError, NotFound
 from runbooks.operation import Call, Operation
+from runbooks.runbook import SEVERAL
 
 
 class RegistryInvalid(MusterError):
@@ -50,6 +52,7 @@ class Registry:
         self.backends, self._drill = tuple(one.backend for one in bound), drill
         self.operations: Mapping[str, Operation] = MappingProxyType(_operations(bound, drill=drill))
         self._serving = _serving(bound)
+        self._several = Several(self.planned)
 
     @classmethod
     def for_drill(cls, backends: Sequence[Backend], *, world: str) -> "Registry":
@@ -91,9 +94,13 @@ class Registry:
     def planned(self, call: Call) -> Backend:
         """The backend that a plan's call was made with: a plan is carried out by the system that it was read from, or not at all.
 
+        Several calls as one are carried out by theirs.
+
         Raises:
             NotFound: it is no longer configured so.
         """
+        if call.operation == SEVERAL:
+            return self._several
         if call.backend is None or self._drill:
             return self.backend(call.operation, call.environment)
         here = (one for one in self._serving.get(call.operation, ()) if one.environment in {None, call.environment})

@@ -9,15 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from actions import planning
+from actions import planning, radius
 from actions.comparing import TimeUp, deadline, same
 from actions.contract import Backend, BackendError, Conflict, OutcomeUnknown, Throttled, Unreachable
 from actions.measuring import failed, measured
 from actions.planning import PlanRefused, Request
 from actions.redaction import redact
 from actions.registry import Registry
+from actions.sequences import joined
+from actions.several import SEQUENCE, AsOne
+from actions.wording import spoken
 from runbooks.errors import LabelMissing, NotFound, TemplateInvalid
-from runbooks.operation import Call, Check, Measurement, Outcome, OutcomeStatus, Plan, Proposal, Reading
+from runbooks.operation import AGO, Call, Check, Measurement, Operation, Outcome, OutcomeStatus, Plan, Proposal, Reading
 from runbooks.rendering import render_arguments, render_bind
 from runbooks.runbook import Action, Diagnostic, Runbook
 from runbooks.value import Json
@@ -64,18 +67,24 @@ class Runner:
         labels: Mapping[str, str],
         environment: str | None,
         service: str | None = None,
+        ago: float = 0.0,
         timeout: float | None = None,
     ) -> Measurement:
-        """Ask one diagnostic. Never raises for what the world does: an error is a measurement without data that says why."""
+        """Ask one diagnostic. Never raises for what the world does: an error is a measurement without data that says why.
+
+        `ago` is how many seconds before the far side's present it is asked about.
+        """
         left = self._left(timeout or self.limits.measure)
         try:
             operation = self.registry.operations.get(diagnostic.uses)
             if operation is not None and not operation.reads:
                 return failed(diagnostic, f"{diagnostic.uses} does not only read.", now=self._now())
+            if ago and (operation is None or not operation.looks_back):
+                return failed(diagnostic, f"{diagnostic.uses} cannot be asked about the past.", now=self._now())
             backend = self.registry.backend(diagnostic.uses, environment, service)
             call = Call(
                 operation=diagnostic.uses,
-                arguments=render_arguments(diagnostic.with_, labels=labels),
+                arguments=render_arguments(diagnostic.with_, labels=labels) | ({AGO: ago} if ago else {}),
                 bind=render_bind(diagnostic.bind, labels=labels),
                 environment=environment,
                 service=service,
@@ -132,7 +141,7 @@ class Runner:
         left = self._left(timeout or self.limits.measure)
         try:
             request = self._request(action, labels=labels, parameters={}, environment=environment, service=service)
-            if not request.operation.looks or request.operation.target is None:
+            if action.is_several or not request.operation.looks or request.operation.target is None:
                 return None
             backend = self.registry.backend(request.operation.name, environment, service)
             call = planning.first_call(request)
@@ -156,7 +165,7 @@ class Runner:
                 plan, f"Nothing was changed: {_drift(plan, present, backend)} Plan again to see what it would be now.", after=present
             )
         try:
-            checks = self._checks(runbook, plan, labels=labels, left=left)
+            checks = self._checks(runbook, plan, labels=labels, left=left, present=present)
         except TimeUp as error:
             return _refused(plan, f"Nothing was changed: {_lower(str(error))}", after=present)
         unmet = [check.text for check in checks if check.holds is not True]
@@ -179,15 +188,28 @@ class Runner:
             present = self._read(backend, plan.call, timeout=left())
         except (BackendError, NotFound) as error:
             return _refused(plan, f"Not undone: {_lower(redact(str(error)))}", error=error)
-        looks = self.registry.operations[plan.call.operation].looks
+        looks = self._operation(plan.call).looks
         left_as = after or Reading(value=plan.proposal.value)
         if looks and present.value == plan.before.value:
             return Outcome(
                 status=OutcomeStatus.APPLIED, reason="It already is as before; nothing had to be undone.", before=left_as, after=present
             )
+        if isinstance(backend, AsOne):
+            return self._take_back(backend, plan, expected=left_as, key=key, left=left)
         if looks and not same(present, left_as):
             return _refused(plan, f"Not undone: {_changed(plan, present, backend)} It was not overwritten.", after=present)
         return self._apply(backend, plan, plan.before.value, expected=after or present, key=key, left=left)
+
+    def restore(self, plan: Plan, *, key: str, timeout: float | None = None) -> Outcome:
+        """Put back the parts of a change that took effect in part (rule S24). REFUSED says that everything is as before again."""
+        looked = self.reconcile(plan, timeout=timeout)
+        if not looked.mixed:
+            return looked
+        back = self.undo(plan, after=None, key=key, timeout=timeout)
+        if back.status is not OutcomeStatus.APPLIED:
+            return Outcome(status=OutcomeStatus.UNKNOWN, reason=f"{looked.reason} {back.reason}", before=plan.before, after=back.after)
+        reason = f"It took effect only in part, and was put back: {looked.reason}"
+        return Outcome(status=OutcomeStatus.REFUSED, reason=reason, before=plan.before, after=back.after)
 
     def reconcile_undo(self, plan: Plan, *, after: Reading | None, timeout: float | None = None) -> Outcome:
         """Say by looking whether an undo of unknown outcome took effect."""
@@ -215,11 +237,16 @@ class Runner:
 
     def _planned(self, request: Request, *, runbook: Runbook, plan_id: str, raised_by: int, left: Callable[[], float]) -> Plan:
         action, operation = request.action, request.operation
-        bound = self.registry.bound(operation.name, request.environment, request.service)
-        backend = bound.backend
-        first = planning.first_call(request).model_copy(update={"backend": bound.name})
-        before = self._read(backend, first, timeout=left())
-        call, parameters = planning.full_call(request, first, before)
+        if action.is_several:
+            call, parameters, tier = joined(request, registry=self.registry, raised_by=raised_by, left=left)
+            backend = self.registry.planned(call)
+            before = self._read(backend, call, timeout=left())
+        else:
+            bound = self.registry.bound(operation.name, request.environment, request.service)
+            backend, tier = bound.backend, planning.tier_of(action, operation, raised_by=raised_by)
+            first = planning.first_call(request).model_copy(update={"backend": bound.name})
+            before = self._read(backend, first, timeout=left())
+            call, parameters = planning.full_call(request, first, before)
         proposal = self._proposal(backend, call, before)
         if operation.plans and operation.looks and proposal.value == before.value:
             raise PlanRefused("changes_nothing", f"{call.target or action.title} already is as wanted: {proposal.before_text}.")
@@ -230,7 +257,7 @@ class Runner:
             parameters=parameters,
             before=before,
             proposal=proposal,
-            tier=planning.tier_of(action, operation, raised_by=raised_by),
+            tier=tier,
             effect=planning.effect(action, runbook),
             cost=planning.cost(request, parameters),
             undo=planning.undo(action, operation, proposal),
@@ -240,14 +267,17 @@ class Runner:
         return plan.model_copy(update={"checks": self._checks(runbook, plan, labels=request.labels, left=left)})
 
     def _proposal(self, backend: Backend, call: Call, before: Reading) -> Proposal:
-        if self.registry.operations[call.operation].plans:
+        if self._operation(call).plans:
             return backend.propose(call, before)
         return Proposal(value=dict(call.arguments), before_text="not known", after_text="as the runbook says", note=UNPLANNED)
 
-    def _checks(self, runbook: Runbook, plan: Plan, *, labels: Mapping[str, str], left: Callable[[], float]) -> tuple[Check, ...]:
-        """The action's `requires`, measured now."""
+    def _checks(
+        self, runbook: Runbook, plan: Plan, *, labels: Mapping[str, str], left: Callable[[], float], present: Reading | None = None
+    ) -> tuple[Check, ...]:
+        """The action's `requires`, measured now, and how much it touches of what is there now (rule S13)."""
         action = runbook.action(plan.step)
-        found: list[Check] = []
+        reach = radius.check(action.guards, present or plan.before, plan.proposal) if action else None
+        found: list[Check] = [reach] if reach else []
         for step, threshold in action.guards.requires.items() if action else ():
             diagnostic = runbook.diagnostic(step)
             if diagnostic is None:
@@ -278,9 +308,27 @@ class Runner:
             return Outcome(status=OutcomeStatus.UNKNOWN, reason=reason, before=expected, after=after)
         return Outcome(status=OutcomeStatus.APPLIED, before=expected, after=after)
 
+    def _take_back(self, backend: AsOne, plan: Plan, *, expected: Reading, key: str, left: Callable[[], float]) -> Outcome:
+        """Every part back as it was, the last one first (rule S24)."""
+        try:
+            after = backend.take_back(plan.call, plan.before.value, expected=expected, key=key, timeout=left())
+        except OutcomeUnknown as error:
+            reason = f"It is not known whether it was taken back: {_lower(redact(str(error)))}"
+            return Outcome(status=OutcomeStatus.UNKNOWN, reason=reason, before=expected)
+        except Conflict as error:
+            standing = backend.standing(plan.call, error.current, before=plan.before, wanted=plan.proposal.value)
+            return _refused(plan, f"Not undone: {redact(standing.text, limit=400)} Nothing was overwritten.", after=error.current)
+        except BackendError as error:
+            return _refused(plan, f"Not undone: {_lower(redact(str(error)))}", error=error)
+        after = after.model_copy(update={"read_at": self._now()})
+        if after.value != plan.before.value:
+            reason = "The far side accepted the change and shows another value."
+            return Outcome(status=OutcomeStatus.UNKNOWN, reason=reason, before=expected, after=after)
+        return Outcome(status=OutcomeStatus.APPLIED, before=expected, after=after)
+
     def _look(self, plan: Plan, *, wanted: Json, otherwise: Reading, timeout: float | None) -> Outcome:
         left = self._left(timeout or self.limits.plan)
-        if not self.registry.operations[plan.call.operation].looks:
+        if not self._operation(plan.call).looks:
             return Outcome(status=OutcomeStatus.UNKNOWN, reason="Nobody but a person can tell whether this was done.")
         try:
             backend = self.registry.planned(plan.call)
@@ -292,6 +340,8 @@ class Runner:
             return Outcome(status=OutcomeStatus.REFUSED, reason="It did not take effect.", before=otherwise, after=present)
         if present.value == wanted:
             return Outcome(status=OutcomeStatus.APPLIED, reason="It took effect.", before=otherwise, after=present)
+        if isinstance(backend, AsOne):
+            return _parts_looked_at(backend, plan, present, wanted=wanted, otherwise=otherwise)
         return Outcome(status=OutcomeStatus.UNKNOWN, reason=_changed(plan, present, backend), before=otherwise, after=present)
 
     def _read(self, backend: Backend, call: Call, *, timeout: float) -> Reading:
@@ -300,12 +350,17 @@ class Runner:
     def _request(
         self, action: Action, *, labels: Mapping[str, str], parameters: Mapping[str, Json], environment: str | None, service: str | None
     ) -> Request:
+        if action.steps:
+            return Request(action=action, operation=SEQUENCE, labels=labels, chosen=parameters, environment=environment, service=service)
         operation = self.registry.catalogue.get(action.uses)
         if operation is None:
             raise PlanRefused("no_backend", f"No backend is configured for {action.uses}.")
         if operation.reads:
             raise PlanRefused("not_a_change", f"{action.uses} only reads; it is no action.")
         return Request(action=action, operation=operation, labels=labels, chosen=parameters, environment=environment, service=service)
+
+    def _operation(self, call: Call) -> Operation:
+        return SEQUENCE if call.operation == SEQUENCE.name else self.registry.operations[call.operation]
 
     def _left(self, limit: float) -> Callable[[], float]:
         return deadline(limit, monotonic=self._monotonic)
@@ -318,18 +373,21 @@ def _drift(plan: Plan, present: Reading, backend: Backend) -> str:
     return _changed(plan, present, backend)
 
 
+def _parts_looked_at(backend: AsOne, plan: Plan, present: Reading, *, wanted: Json, otherwise: Reading) -> Outcome:
+    """What the parts say of a change of unknown outcome: put back already, done in part, or changed by somebody else."""
+    if present.value == otherwise.value:
+        return Outcome(status=OutcomeStatus.REFUSED, reason="It did not take effect.", before=otherwise, after=present)
+    standing = backend.standing(plan.call, present, before=otherwise, wanted=wanted)
+    reason = redact(standing.text, limit=600)
+    return Outcome(status=OutcomeStatus.UNKNOWN, reason=reason, before=otherwise, after=present, mixed=standing.mixed)
+
+
 def _changed(plan: Plan, present: Reading, backend: Backend) -> str:
     try:
         now = backend.propose(plan.call, present).before_text
     except BackendError:  # there is no future for this call any more, so the backend has no words for its present
-        now = _said(present.value)
+        now = spoken(present.value)
     return f"{plan.call.target or 'the target'} was changed{_by(present)} meanwhile; now it is: {redact(now, limit=200)}."
-
-
-def _said(value: Json) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {entry}" for key, entry in value.items())
-    return {True: "on", False: "off", None: "empty"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
 
 
 def _by(present: Reading) -> str:

@@ -1,6 +1,9 @@
-"""Numbers and limits as people write them."""
+"""Numbers, limits and values as people write them."""
+
+from collections.abc import Mapping
 
 from runbooks.duration import Threshold
+from runbooks.value import Json
 
 _WORDS = {"<": "under", "<=": "at most", ">": "over", ">=": "at least", "==": "exactly", "!=": "other than"}
 _DIGITS = 3
@@ -31,3 +34,12 @@ def limit(threshold: Threshold, unit: str | None = None) -> str:
 
 def _shown(value: float, digits: int) -> str:
     return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
+def spoken(value: Json) -> str:
+    """A target's value where no backend has words for it: `replicas 4`, `on`, `empty`."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {spoken(entry)}" for key, entry in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(spoken(entry) for entry in value)
+    return {True: "on", False: "off", None: "empty"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)

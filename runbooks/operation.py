@@ -31,6 +31,10 @@ class Argument(Value):
     help: str = ""
 
 
+AGO = "ago"
+"""The argument by which a reading operation is asked about the past, in seconds before the far side's present."""
+
+
 class Operation(Value):
     """One thing that a backend can do.
 
@@ -52,6 +56,11 @@ class Operation(Value):
     looks: bool = True
     plans: bool = True
     internal: bool = False
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether it can be asked how things stood so many seconds `ago`, by the far side's own clock."""
+        return self.reads and AGO in self.arguments
 
 
 class Call(Value):
@@ -85,28 +94,54 @@ class Reading(Value):
     read_at: Moment | None = None
 
 
+class ProposedPart(Value):
+    """One of several changes that are made as one (rule S24): whose it is, which target, and both states in words.
+
+    The words are empty where a part stays as it is.
+    """
+
+    name: str
+    target: str
+    before_text: str
+    after_text: str
+
+    @property
+    def step(self) -> str:
+        """From the present to the wanted in one, or that it stays."""
+        return stepped(self.before_text, self.after_text) if self.before_text != self.after_text else f"stays {self.before_text}"
+
+
 class Proposal(Value):
-    """What a call would make of a reading: the value wanted, and how to say both in words."""
+    """What a call would make of a reading: the value wanted, and how to say both in words. `parts` are the changes that it is made of."""
 
     value: Json
     before_text: str
     after_text: str
     count: int = 1
     note: str = ""
+    parts: tuple[ProposedPart, ...] = ()
 
     @property
     def step(self) -> str:
         """From the present to the wanted, in one: `2 → 4 replicas`, `route primary → backup`; a word that both share is said once."""
-        before, _, unit = self.before_text.rpartition(" ")
-        if before and unit.isalpha() and self.after_text.endswith(f" {unit}"):
-            return f"{before} → {self.after_text}"
-        kind, _, after = self.after_text.partition(" ")
-        shared = after and kind.isalpha() and self.before_text.startswith(f"{kind} ")
-        return f"{self.before_text} → {after if shared else self.after_text}"
+        return stepped(self.before_text, self.after_text)
 
     def reversed(self) -> "Proposal":
         """The way back, for its words."""
-        return self.model_copy(update={"before_text": self.after_text, "after_text": self.before_text})
+        back = tuple(
+            part.model_copy(update={"before_text": part.after_text, "after_text": part.before_text}) for part in reversed(self.parts)
+        )
+        return self.model_copy(update={"before_text": self.after_text, "after_text": self.before_text, "parts": back})
+
+
+def stepped(before_text: str, after_text: str) -> str:
+    """Two states in one: a unit or a kind that both share is said once."""
+    before, _, unit = before_text.rpartition(" ")
+    if before and unit.isalpha() and after_text.endswith(f" {unit}"):
+        return f"{before} → {after_text}"
+    kind, _, after = after_text.partition(" ")
+    shared = after and kind.isalpha() and before_text.startswith(f"{kind} ")
+    return f"{before_text} → {after if shared else after_text}"
 
 
 class Check(Value):
@@ -161,6 +196,11 @@ class Plan(Value):
         return tuple(check for check in self.checks if check.holds is not True)
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Everything that it touches: the whole first, then each part; each is locked while it runs (rule S12)."""
+        return tuple(dict.fromkeys([self.call.target or self.call.operation, *(part.target for part in self.proposal.parts)]))
+
+    @property
     def changes_nothing(self) -> bool:
         """Whether the target already is as wanted."""
         return bool(self.before.value == self.proposal.value)
@@ -175,13 +215,17 @@ class OutcomeStatus(StrEnum):
 
 
 class Outcome(Value):
-    """What came of an attempt to change something. `reason` is a sentence for the person who pressed."""
+    """What came of an attempt to change something. `reason` is a sentence for the person who pressed.
+
+    `mixed` says that of several changes some took effect and others did not (rule S24); `reason` then names each.
+    """
 
     status: OutcomeStatus
     reason: str = ""
     before: Reading | None = None
     after: Reading | None = None
     retry_after: float | None = None
+    mixed: bool = False
 
 
 class Measurement(Value):

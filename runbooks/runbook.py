@@ -29,6 +29,10 @@ Line = Annotated[StrictStr, Field(min_length=1, max_length=75, pattern=r"^[^\r\n
 """One line that fits a button and a dialog's heading (75 characters, Slack's limit for a button's text)."""
 
 
+SEVERAL = "sequence"
+"""What an action uses that lists `steps` or has a `ramp`: several changes as one (rule S24)."""
+
+
 class Part(BaseModel):
     """A part of the header: frozen, and an unknown field is an error."""
 
@@ -94,9 +98,12 @@ class Relative(Part):
 
 
 class Parameter(Part):
-    """A parameter that a person may set. Bounds are absolute; beyond them there is no plan."""
+    """A parameter that a person may set. Bounds are absolute; beyond them there is no plan.
 
-    type: Literal["integer", "number", "choice", "boolean", "target"]
+    A `release` is chosen from the known-good ones that the target's backend names, newest first; the default is the last known good.
+    """
+
+    type: Literal["integer", "number", "choice", "boolean", "target", "release"]
     title: Line
     default: Relative | Json = None
     minimum: Number | None = None
@@ -104,12 +111,21 @@ class Parameter(Part):
     choices: tuple[Json, ...] = ()
 
 
+Ceiling = Annotated[StrictInt, Field(ge=1, le=1000)] | Annotated[StrictStr, Field(pattern=r"^([1-9][0-9]?|100)%$")]
+"""How much may be touched at once: a number, or a share such as `50%`."""
+
+
 class Guards(Part):
-    """When the action may not run: too soon, too often in one incident, or unless measurements say so."""
+    """When the action may not run: too soon, too often in one incident, or unless measurements say so.
+
+    `most` is how much it may touch at once, `floor` how many units must stay healthy (rule S13, `actions.radius`).
+    """
 
     cooldown: Duration = 600.0
     at_most: StrictInt = Field(default=1, ge=1, le=100)
     requires: dict[StepId, Threshold] = {}
+    most: Ceiling | None = None
+    floor: StrictInt | None = Field(default=None, ge=0, le=100_000)
 
 
 class Verify(Part):
@@ -164,15 +180,47 @@ class Autonomy(Part):
     countdown: Duration = 120.0
 
 
+class ActionStep(Part):
+    """One change of several that an action makes as one, in this order (rule S24)."""
+
+    uses: Text
+    with_: dict[str, Json] = Field(default={}, alias="with")
+    targets: tuple[Text, ...] = ()
+
+
+class Ramp(Part):
+    """First one, then two, then four (rule S13): `pause` between the stages, then the verification's diagnostic is measured.
+
+    `stop_when` ends it, as does `verify.fails`; what was done is then taken back in reverse.
+    """
+
+    pause: Duration = 60.0
+    stop_when: Threshold | None = None
+
+
+class CleanUp(Part):
+    """What a bad release leaves behind and must be cleaned up after a rollback: measured, or done by a person (`manual` says what)."""
+
+    title: Line
+    diagnostic: StepId | None = None
+    holds: Threshold | None = None
+    manual: Text | None = None
+
+
 class Action(Part):
-    """A step that changes something."""
+    """A step that changes something: by one operation (`uses`), or by several as one (`steps`).
+
+    With `ramp` and without `steps`, the operation is carried out on each of `targets`, and `with` leaves its target out.
+    """
 
     id: StepId
     title: Line
     tier: Tier
-    uses: Text
+    uses: Text = SEVERAL
     with_: dict[str, Json] = Field(default={}, alias="with")
     targets: tuple[Text, ...] = ()
+    steps: tuple[ActionStep, ...] = Field(default=(), max_length=20)
+    ramp: Ramp | None = None
     parameters: dict[ParameterName, Parameter] = {}
     approval: Approvals
     confirm: Literal["dialog", "card"] = "dialog"
@@ -180,8 +228,24 @@ class Action(Part):
     verify: Verify
     undo: Undo
     cost: Cost
+    cleanup: tuple[CleanUp, ...] = Field(default=(), max_length=20)
     propose_when: ProposeWhen | None = None
     autonomy: Autonomy | None = None
+
+    @property
+    def is_several(self) -> bool:
+        """Whether it makes several changes as one."""
+        return bool(self.steps) or self.ramp is not None
+
+    @property
+    def operation(self) -> str:
+        """The operation that its plans name."""
+        return SEVERAL if self.is_several else self.uses
+
+    @property
+    def rendered(self) -> tuple[Json, ...]:
+        """Everything in it that is rendered with labels and parameters before it is sent."""
+        return (*self.with_.values(), *(value for step in self.steps for value in step.with_.values()))
 
 
 Condition = Literal[

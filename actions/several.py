@@ -1,0 +1,295 @@
+"""Several changes as one (rule S24): read all, propose all, made in order, and put back in reverse where one of them fails.
+
+What is several targets to the far side is one target with one value to the runner, the flows and the audit. A change is made as a whole
+or not at all: `OutcomeUnknown` is raised only where nobody can say, and then `standing` says exactly which part stands how.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from actions.comparing import afterwards, deadline, same
+from actions.contract import (
+    Backend,
+    BackendError,
+    CallInvalid,
+    Conflict,
+    NotPermitted,
+    OutcomeUnknown,
+    Rejected,
+    TargetMissing,
+    Throttled,
+    Unreachable,
+)
+from actions.wording import spoken
+from runbooks.operation import Call, Operation, Proposal, ProposedPart, Reading
+from runbooks.runbook import SEVERAL
+from runbooks.severity import Tier
+from runbooks.value import Json
+
+FORWARD = 0.6
+"""The share of the time limit for the way forward; the rest is kept for putting back, which must not run out of time."""
+
+SEQUENCE = Operation(name=SEVERAL, title="Several changes as one", reads=False, tier=Tier.R1)
+"""What a runbook's `steps` become. Its tier is only the lowest there is: a plan takes the highest of its parts."""
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One change of several: how people call it, by whom it is made, and the call."""
+
+    name: str
+    backend: Backend
+    call: Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How the parts stand between two states of the whole: `mixed` where some stand as before and others as wanted, `text` names each."""
+
+    mixed: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Move:
+    part: Part
+    value: Json
+    expected: Reading
+    key: str
+
+
+class AsOne(ABC):
+    """A backend whose target is several targets of other backends. Its value holds theirs, and what it reads carries their readings."""
+
+    @abstractmethod
+    def _parts(self, call: Call) -> tuple[Part, ...]:
+        """The parts, in the order in which they are changed.
+
+        Raises:
+            BackendError: they cannot be said, for example because the configuration has changed.
+        """
+
+    @abstractmethod
+    def _whole(self, call: Call, parts: Sequence[Part], readings: Sequence[Reading]) -> Json:
+        """The value of the whole, from those of the parts."""
+
+    @abstractmethod
+    def _values(self, parts: Sequence[Part], value: Json) -> tuple[Json, ...]:
+        """The parts' values inside the value of the whole."""
+
+    def read(self, call: Call, *, timeout: float) -> Reading:
+        """How every part stands."""
+        left = deadline(timeout)
+        parts = self._parts(call)
+        return self._reading(call, parts, [_asked(part, left) for part in parts])
+
+    def apply(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> Reading:
+        """Make every part as in `value`, in order; where one fails, put back those before it, in reverse.
+
+        Raises:
+            Rejected: a part could not be changed; everything is as before.
+            OutcomeUnknown: a part may or may not have been changed, or could not be put back.
+        """
+        parts = self._parts(call)
+        wanted, before = self._values(parts, value), self._readings(parts, expected)
+        moves = [
+            _Move(part=part, value=goal, expected=stood, key=f"{key}/{number}")
+            for number, (part, goal, stood) in enumerate(zip(parts, wanted, before, strict=True), start=1)
+            if stood.value != goal
+        ]
+        return self._moved(call, moves, timeout=timeout)
+
+    def take_back(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> Reading:
+        """Make every part as in `value` again, in reverse. A part that stands so already is left alone.
+
+        Raises:
+            Conflict: a part is neither as in `value` nor as `expected`: nothing was touched.
+            Rejected: a part could not be taken back; those that were are set again.
+            OutcomeUnknown: as for `apply`.
+        """
+        left = deadline(timeout)
+        parts = self._parts(call)
+        present = [_asked(part, left) for part in parts]
+        goals, were = self._values(parts, value), self._readings(parts, expected)
+        for part, now, goal, was in zip(parts, present, goals, were, strict=True):
+            if now.value != goal and not same(now, was):
+                raise Conflict(f"{part.name} was changed by somebody else.", current=self._reading(call, parts, present))
+        moves = [
+            _Move(part=part, value=goal, expected=now, key=f"{key}/{number}")
+            for number, (part, goal, now) in enumerate(zip(parts, goals, present, strict=True), start=1)
+            if now.value != goal
+        ]
+        return self._moved(call, moves[::-1], timeout=left())
+
+    def standing(self, call: Call, present: Reading, *, before: Reading, wanted: Json) -> Standing:
+        """Which part stands how after a change of unknown outcome."""
+        parts = self._parts(call)
+        found: list[str] = []
+        kinds: set[str] = set()
+        for part, now, was, goal in zip(
+            parts, self._readings(parts, present), self._readings(parts, before), self._values(parts, wanted), strict=True
+        ):
+            if was.value == goal == now.value:
+                continue
+            kind = "took effect" if now.value == goal else "did not" if now.value == was.value else "other"
+            kinds.add(kind)
+            found.append(f"{part.name} {kind}" if kind != "other" else f"{part.name} was changed{_by(now)}: now it is {spoken(now.value)}")
+        return Standing(mixed=kinds == {"took effect", "did not"}, text=f"{'; '.join(found)}.")
+
+    def _reading(self, call: Call, parts: Sequence[Part], readings: Sequence[Reading]) -> Reading:
+        latest = max((one for one in readings if one.changed_at), key=lambda one: one.changed_at or 0, default=None)
+        revisions = [one.revision for one in readings]
+        return Reading(
+            value=self._whole(call, parts, readings),
+            facts={"parts": [one.model_dump(mode="json") for one in readings]},
+            revision=" ".join(one for one in revisions if one) if all(revisions) else None,
+            changed_by=latest.changed_by if latest else None,
+            changed_at=latest.changed_at if latest else None,
+        )
+
+    def _readings(self, parts: Sequence[Part], reading: Reading) -> tuple[Reading, ...]:
+        kept = reading.facts.get("parts")
+        if isinstance(kept, list) and len(kept) == len(parts):
+            return tuple(Reading.model_validate(one) for one in kept)
+        return tuple(Reading(value=value) for value in self._values(parts, reading.value))
+
+    def _moved(self, call: Call, moves: Sequence[_Move], *, timeout: float) -> Reading:
+        left, forward = deadline(timeout), deadline(timeout * FORWARD)
+        done: list[tuple[_Move, Reading]] = []
+        for move in moves:
+            try:
+                done.append((move, _made(move, forward)))
+            except OutcomeUnknown as error:
+                raise OutcomeUnknown(f"{_named(move.part, error)}{_so_far(done)}") from error
+            except BackendError as error:
+                _put_back(done, error, move, left)
+                raise _certain(move.part, error, done) from error
+        return afterwards(lambda: self.read(call, timeout=left()))
+
+
+class Several(AsOne):
+    """The calls that a runbook's sequence lists, each at its own backend. Implements `actions.contract.Backend`.
+
+    `serving` answers by whom a call is carried out. The parts stand in the call's arguments, so that plan and approval hold all of them.
+    """
+
+    name = SEVERAL
+    environment: str | None = None
+    world: str | None = None
+    operations: tuple[Operation, ...] = (SEQUENCE,)
+
+    def __init__(self, serving: Callable[[Call], Backend]) -> None:
+        self._serving = serving
+
+    def propose(self, call: Call, reading: Reading) -> Proposal:
+        """What every part would become."""
+        parts = self._parts(call)
+        made = [
+            _tried(part, lambda part=part, one=one: part.backend.propose(part.call, one))  # type: ignore[misc]
+            for part, one in zip(parts, self._readings(parts, reading), strict=True)
+        ]
+        shown = tuple(
+            ProposedPart(
+                name=part.name, target=part.call.target or part.call.operation, before_text=one.before_text, after_text=one.after_text
+            )
+            for part, one in zip(parts, made, strict=True)
+        )
+        return Proposal(
+            value=[one.value for one in made],
+            before_text=", ".join(f"{one.target} {one.before_text}" for one in shown),
+            after_text=", ".join(f"{one.target} {one.after_text}" for one in shown),
+            note=" ".join(one.note for one in made if one.note),
+            parts=shown,
+        )
+
+    def _parts(self, call: Call) -> tuple[Part, ...]:
+        calls = [Call.model_validate(one) for one in call.arguments["parts"]]
+        return tuple(Part(name=one.target or one.operation, backend=self._serving(one), call=one) for one in calls)
+
+    def _whole(self, call: Call, parts: Sequence[Part], readings: Sequence[Reading]) -> Json:  # noqa: ARG002 - the signature of the whole
+        return [one.value for one in readings]
+
+    def _values(self, parts: Sequence[Part], value: Json) -> tuple[Json, ...]:
+        if not isinstance(value, list) or len(value) != len(parts):
+            raise CallInvalid("These are not the values of this sequence; nothing was sent. Plan again.")
+        return tuple(value)
+
+
+def several(calls: Sequence[Call], *, environment: str | None, service: str | None) -> Call:
+    """Several calls as one."""
+    target = " + ".join(dict.fromkeys(call.target or call.operation for call in calls))
+    listed = [call.model_dump(mode="json") for call in calls]
+    return Call(operation=SEVERAL, arguments={"parts": listed}, target=target, environment=environment, service=service)
+
+
+def _asked(part: Part, left: Callable[[], float]) -> Reading:
+    return _tried(part, lambda: part.backend.read(part.call, timeout=left()))
+
+
+def _tried(part: Part, work: Callable[[], Answer]) -> Answer:
+    """What the part's backend answers; its errors name the part."""
+    try:
+        return work()
+    except BackendError as error:
+        raise _alike(error, _named(part, error)) from error
+
+
+def _made(move: _Move, left: Callable[[], float]) -> Reading:
+    """One change. An answer that shows another value proves nothing; a change without an answer may be seen to have come through."""
+    part = move.part
+    try:
+        after = part.backend.apply(part.call, move.value, expected=move.expected, key=move.key, timeout=left())
+    except OutcomeUnknown:
+        after = afterwards(lambda: part.backend.read(part.call, timeout=left()))
+        if after.value != move.value:
+            raise
+    if after.value != move.value:
+        raise OutcomeUnknown("the change was accepted, and another value is shown")
+    return after
+
+
+def _put_back(done: Sequence[tuple[_Move, Reading]], error: BackendError, failed: _Move, left: Callable[[], float]) -> None:
+    """Undo what was done, in reverse.
+
+    Raises:
+        OutcomeUnknown: a part could not be put back; the text names it.
+    """
+    for move, after in reversed(done):
+        back = _Move(part=move.part, value=move.expected.value, expected=after, key=f"{move.key}/back")
+        try:
+            _made(back, left)
+        except BackendError as worse:
+            reason = f"{_named(failed.part, error)} And what was done before it could not be put back: {_named(move.part, worse)}"
+            raise OutcomeUnknown(reason) from worse
+
+
+def _certain(part: Part, error: BackendError, done: Sequence[tuple[_Move, Reading]]) -> BackendError:
+    """Nothing is changed any more; what was, was put back."""
+    back = f" Put back as before: {', '.join(move.part.name for move, _ in reversed(done))}." if done else ""
+    text = f"{_named(part, error)}{back}"
+    return Throttled(text, retry_after=error.retry_after) if isinstance(error, Throttled) else Rejected(text)
+
+
+def _so_far(done: Sequence[tuple[_Move, Reading]]) -> str:
+    return f" Changed before it: {', '.join(move.part.name for move, _ in done)}." if done else ""
+
+
+def _named(part: Part, error: BackendError) -> str:
+    text = str(error).rstrip(".")
+    return f"{text}." if part.name in text else f"{part.name}: {text}."
+
+
+def _alike(error: BackendError, text: str) -> BackendError:
+    if isinstance(error, Throttled):
+        return Throttled(text, retry_after=error.retry_after)
+    kinds = (CallInvalid, TargetMissing, NotPermitted, Rejected, Unreachable)
+    return next((kind(text) for kind in kinds if isinstance(error, kind)), OutcomeUnknown(text))
+
+
+def _by(reading: Reading) -> str:
+    who = (reading.changed_by or "").split("/")[0]
+    return f" by {who}" if who else ""
