@@ -87,9 +87,21 @@ def recent(
     return _shelf.where(tx, *conditions)
 
 
+def of_action(tx: Tx, runbook: str, step: str, *, since: datetime) -> list[ActionRun]:
+    """Runs of one runbook's step that were requested since then, in any incident and of any version, by id."""
+    found = _shelf.where(tx, table.c.step == step, table.c.requested_at >= since)
+    return [run for run in found if run.runbook.id == runbook]
+
+
 def in_states(tx: Tx, states: Iterable[RunState]) -> list[ActionRun]:
     """All runs in one of these states, by id."""
     return _shelf.where(tx, table.c.state.in_([state.value for state in states]))
+
+
+def of_step(tx: Tx, step: str, *, after: int = 0, limit: int = 50) -> list[ActionRun]:
+    """The latest runs of this step, of whichever runbook and incident, with a greater id than `after`; newest first."""
+    query = select(table).where(table.c.step == step, table.c.id > after).order_by(table.c.id.desc()).limit(limit)
+    return list(_shelf.listed(tx, query))
 
 
 def last_of_step(tx: Tx, incident_id: int, step: str) -> ActionRun | None:

@@ -180,6 +180,7 @@ class RunRow(_Row, table=True):
         Index("runs_target", "target", "requested_at"),
         Index("runs_operation", "operation", "requested_at"),
         Index("runs_state", "state"),
+        Index("runs_step", "step", "requested_at"),
         _partial("runs_next", "next_at", where="next_at IS NOT NULL"),
         _NEVER_REUSED,
     )
@@ -247,6 +248,21 @@ class FollowUpRow(_Row, table=True):
     owner: str = _text()
     due_at: datetime = _at()
     closed_at: datetime | None = _at(nullable=True)
+    next_at: datetime | None = _at(nullable=True)
+    body: str = _text()
+
+
+class SuggestionRow(_Row, table=True):
+    __tablename__ = "suggestions"
+    __table_args__ = (
+        Index("suggestions_incident", "incident_id"),
+        _partial("suggestions_next", "next_at", where="next_at IS NOT NULL"),
+        _NEVER_REUSED,
+    )
+    id: int = _id()
+    incident_id: int = _number()
+    step: str = _text()
+    state: str = _text()
     next_at: datetime | None = _at(nullable=True)
     body: str = _text()
 
@@ -363,6 +379,7 @@ locks = _table(LockRow)
 mitigations = _table(MitigationRow)
 reviews = _table(ReviewRow)
 follow_ups = _table(FollowUpRow)
+suggestions = _table(SuggestionRow)
 drills = _table(DrillRow)
 changes = _table(ChangeRow)
 measurements = _table(MeasurementRow)
