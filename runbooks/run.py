@@ -73,6 +73,15 @@ class Approval(Value):
     withdrawn_at: Moment | None = None
 
 
+class FreezeOverride(Value):
+    """Somebody's word that a run must not wait for the end of what holds changes up (rules S9, S5). It lifts what `names` says, no more."""
+
+    by: str
+    reason: str
+    names: tuple[str, ...]
+    given_at: Moment
+
+
 class Sample(Value):
     """One measurement during verification; `value` None is missing data."""
 
@@ -85,7 +94,8 @@ class ActionRun(Value):
 
     `key` is the idempotency key of rule S11, unique in the database and sent to the far side where it takes one.
     `started_at` to `executed_at` is the change itself; `verify_from_at` to `verify_until_at` is the watch. `undo_of_at` names the
-    moment an undo was asked for. `dialog` is the Slack view that shows the plan, where one does.
+    moment an undo was asked for. `dialog` is the Slack view that shows the plan, where one does. `automatic` is one that nobody pressed
+    (rule S30): Muster asks for it, and the person `on_behalf_of` whom it does so answers for what it leaves.
     """
 
     id: int
@@ -100,11 +110,14 @@ class ActionRun(Value):
     target: str
     requested_by: str
     requested_via: str = "slack"
+    automatic: bool = False
+    on_behalf_of: str | None = None
     requested_at: Moment
     approvals: tuple[Approval, ...] = ()
     approvals_needed: int = 0
     approve_until_at: Moment | None = None
     break_glass: str | None = None
+    freeze_override: FreezeOverride | None = None
     confirmed_at: Moment | None = None
     started_at: Moment | None = None
     executed_at: Moment | None = None
@@ -136,6 +149,11 @@ class ActionRun(Value):
     def with_(self, **update: object) -> "ActionRun":
         """The same run with other facts; the state stays."""
         return self.model_copy(update=update)
+
+    @property
+    def answerable(self) -> str:
+        """Who answers for what it leaves behind: whoever asked, or the person on whose behalf nobody needed to."""
+        return self.on_behalf_of or self.requested_by
 
     @property
     def is_over(self) -> bool:
