@@ -5,21 +5,27 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
+from actions.comparing import deadline
 from actions.contract import CallInvalid, Rejected
+from actions.credentials import signed_in
 from actions.kinds import BackendKind, OnlyReads, Options, Secrets
 from actions.wire import Wire, refuse
-from runbooks.operation import Argument, ArgumentType, Call, Operation, Reading
+from runbooks.operation import AGO, Argument, ArgumentType, Call, Operation, Reading
 from runbooks.value import Json
 
 WHO = "The metrics server"
 MOST_ROWS = 200  # a card names a handful; more than this is no answer for a person
 MOST_BOUND = 1000  # characters of one bound value
+FARTHEST = 30 * 86_400.0  # seconds; few servers keep more
 
 OPERATION = Operation(
     name="metrics.query",
     title="Ask a metric",
     reads=True,
-    arguments={"query": Argument(type=ArgumentType.TEXT, help="PromQL; $name stands for a value of `bind`")},
+    arguments={
+        "query": Argument(type=ArgumentType.TEXT, help="PromQL; $name stands for a value of `bind`"),
+        AGO: Argument(type=ArgumentType.NUMBER, required=False, minimum=0, maximum=FARTHEST, help="so many seconds before the present"),
+    },
     sample={"rows": [{"customer": "northwind", "value": 12.0}], "value": 12.0},
 )
 
@@ -103,18 +109,39 @@ class Metrics(OnlyReads):
         self._wire = Wire(who=WHO, base=url, headers=headers)
 
     def read(self, call: Call, *, timeout: float) -> Reading:
-        """Ask at the server's own present. Rows without a finite number are no data and left out.
+        """Ask at the server's own present, or so many seconds `ago`. Rows without a finite number are no data and left out.
 
         `value` is the number of a single row; several rows have none, because no threshold can mean all of them.
         """
-        query = bound(str(call.arguments["query"]), call.bind)
-        answer = self._wire.send("GET", "/api/v1/query", params={"query": query}, timeout=timeout)
+        query, left = bound(str(call.arguments["query"]), call.bind), deadline(timeout)
+        ago = float(call.arguments.get(AGO) or 0)
+        at = self._present(timeout=left()) - ago if ago else None
+        rows = list(_rows(self._asked(query, at=at, timeout=left())))[:MOST_ROWS]
+        return Reading(value={"rows": rows, "value": rows[0]["value"] if len(rows) == 1 else None})
+
+    def probe(self, *, timeout: float) -> str:
+        """Whether queries are let in and there is anything to ask, by counting what the server scrapes; nothing is changed."""
+        rows = list(_rows(self._asked("count(up)", timeout=timeout)))
+        if not rows:
+            return f"{WHO} answers queries, and has no series named up: nothing is scraped, or nothing that these credentials may see."
+        return f"{WHO} answers queries; {rows[0]['value']:.0f} targets are scraped."
+
+    def _present(self, *, timeout: float) -> float:
+        """The server's own clock, in Unix seconds: ours may differ from it by more than a metric's steps."""
+        rows = list(_rows(self._asked("time()", timeout=timeout)))
+        if len(rows) != 1:
+            raise Rejected(f"{WHO} does not say what time it is, so it cannot be asked about the past.")
+        return float(rows[0]["value"])
+
+    def _asked(self, query: str, *, at: float | None = None, timeout: float) -> Mapping[str, Json]:
+        moment = {} if at is None else {"time": f"{at:.3f}"}
+        answer = self._wire.send("GET", "/api/v1/query", params={"query": query, **moment}, timeout=timeout)
         refuse(answer, who=WHO, what="query API")
         found = answer.json()
         if not isinstance(found, Mapping) or found.get("status") != "success" or not isinstance(found.get("data"), Mapping):
             raise Rejected(f"{WHO} does not answer as Prometheus does.")
-        rows = list(_rows(found["data"]))[:MOST_ROWS]
-        return Reading(value={"rows": rows, "value": rows[0]["value"] if len(rows) == 1 else None})
+        data: Mapping[str, Json] = found["data"]
+        return data
 
 
 def _rows(data: Mapping[str, Json]) -> Iterator[dict[str, Any]]:
@@ -138,13 +165,12 @@ def _row(labels: Mapping[str, str], sample: Json) -> Iterator[dict[str, Any]]:
 
 
 def build(options: Options, secrets: Secrets) -> Metrics:
-    """`url` of the server; `environment` if it serves only one; a secret `token` goes along as bearer."""
-    token = secrets.get("token")
+    """`url` of the server; `environment` if it serves only one; secrets `token` (bearer), or `username` and `password` (basic)."""
     return Metrics(
         url=options.text("url"),
         environment=options.text("environment", None),
         world=options.text("world", None),
-        headers=(lambda: {"Authorization": f"Bearer {token()}"}) if token else dict,
+        headers=signed_in(secrets),
     )
 
 
