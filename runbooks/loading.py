@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 from pydantic import ValidationError
 
 from runbooks import frontmatter
-from runbooks.checks import guarding, proposing, rehearsal, screen, steps
+from runbooks.checks import guarding, proposing, rehearsal, screen, several, steps
 from runbooks.checks.scene import Faults, Scene
 from runbooks.errors import Problem, RunbookInvalid
 from runbooks.frontmatter import FrontMatter, Path
@@ -143,7 +143,7 @@ class _Examination:
         if header is not None:
             report = partial(self._report_of_rest, pruned) if pruned else self.report
             scene = Scene(header=header, outline=prose, catalogue=catalogue, faults=faults, report=report)
-            for check in (steps.check, guarding.check, proposing.check, screen.check, rehearsal.check):
+            for check in (steps.check, several.check, guarding.check, proposing.check, screen.check, rehearsal.check):
                 check(scene)
         return header
 

@@ -33,6 +33,10 @@ SEVERAL = "sequence"
 """What an action uses that lists `steps` or has a `ramp`: several changes as one (rule S24)."""
 
 
+LAST_KNOWN_GOOD = "last_known_good"
+"""The newest release that is known to be good and not the present one; resolved to its version when the plan is made."""
+
+
 class Part(BaseModel):
     """A part of the header: frozen, and an unknown field is an error."""
 

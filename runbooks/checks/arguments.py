@@ -6,7 +6,7 @@ from runbooks.errors import TemplateInvalid
 from runbooks.frontmatter import kind
 from runbooks.grammar import references
 from runbooks.operation import Argument, ArgumentType
-from runbooks.runbook import Action, Diagnostic, Parameter, Relative
+from runbooks.runbook import LAST_KNOWN_GOOD, Action, Diagnostic, Parameter, Relative
 from runbooks.value import Json
 
 
@@ -33,6 +33,8 @@ def extremes(parameter: Parameter, action: Action) -> tuple[Json, ...]:
             return (False, True)
         case "choice":
             return parameter.choices
+        case "release":
+            return (LAST_KNOWN_GOOD,)
         case _:
             return action.targets
 

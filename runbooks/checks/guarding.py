@@ -76,11 +76,11 @@ def _verify(scene: Scene, path: Path, action: Action) -> None:
     if verify.settle + verify.for_ > verify.within:
         needed = in_words(verify.settle + verify.for_)
         scene.report((*path, "verify", "within"), f"leaves no time: settle and for together take {needed}, so it could never be verified")
-    if verify.fails is not None and _overlap(verify.holds, verify.fails):
+    if verify.fails is not None and overlap(verify.holds, verify.fails):
         scene.report((*path, "verify", "fails"), f"{verify.fails} and holds {verify.holds} can both be true; leave a gap between them")
 
 
-def _overlap(one: Threshold, other: Threshold) -> bool:
+def overlap(one: Threshold, other: Threshold) -> bool:
     """Whether some number satisfies both. Between and beside the two limits stands everything that can differ."""
     low, high = sorted((one.limit, other.limit))
     width = max(high - low, 1.0)
@@ -96,6 +96,8 @@ def _parameter(scene: Scene, path: Path, parameter: Parameter, action: Action) -
             _listed(scene, path, parameter, parameter.choices, "choices")
         case "target":
             _listed(scene, path, parameter, action.targets, "targets")
+        case "release":
+            pass  # chosen from what the backend knows; see `checks.several`
         case _:
             if parameter.default is not None and not isinstance(parameter.default, bool):
                 scene.report((*path, "default"), "must be true or false")
@@ -136,5 +138,5 @@ def _listed(scene: Scene, path: Path, parameter: Parameter, allowed: tuple[objec
 
 
 def _used(scene: Scene, path: Path, name: str, action: Action) -> None:
-    if f"parameters.{name}" not in str(action.with_):
+    if f"parameters.{name}" not in str(action.rendered):
         scene.report(path, f"is never used; write {{{{ parameters.{name} }}}} in with, or leave it out")

@@ -9,7 +9,7 @@ from runbooks.frontmatter import Path
 from runbooks.grammar import References
 from runbooks.operation import Operation
 from runbooks.rendering import has_template, render, render_bind, render_value
-from runbooks.runbook import Action, Diagnostic
+from runbooks.runbook import SEVERAL, Action, Diagnostic
 
 _PLACEHOLDER = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|`[^`]*`')
@@ -23,16 +23,16 @@ def check(scene: Scene) -> None:
         path: Path = ("diagnostics", index)
         operation = _operation(scene, path, diagnostic, reads=True)
         if operation:
-            _arguments(scene, path, diagnostic, operation)
+            arguments(scene, path, diagnostic, operation)
             _asked(scene, path, diagnostic, operation)
             _shown(scene, path, diagnostic, operation)
     for index, action in enumerate(scene.header.actions):
         path = ("actions", index)
-        operation = _operation(scene, path, action, reads=False)
+        operation = None if action.operation == SEVERAL else action_operation(scene, path, action)  # several: see `checks.several`
         if operation:
-            _arguments(scene, path, action, operation)
-            _extremes(scene, path, action, operation)
-            _target(scene, path, action, operation)
+            arguments(scene, path, action, operation)
+            extremes_taken(scene, path, action, operation)
+            target_allowed(scene, path, action, operation)
         for field in ("money", "quality", "latency"):
             text = getattr(action.cost, field)
             if scene.refers((*path, "cost", field), text, parameters=action.parameters):
@@ -52,6 +52,11 @@ def _unique(scene: Scene) -> None:
             seen.add(step.id)
 
 
+def action_operation(scene: Scene, path: Path, action: Action) -> Operation | None:
+    """The operation that changes something; None, and reported, where it does not exist or may not be used."""
+    return _operation(scene, path, action, reads=False)
+
+
 def _operation(scene: Scene, path: Path, step: Diagnostic | Action, *, reads: bool) -> Operation | None:
     if not scene.known((*path, "uses"), step.uses, scene.catalogue, "operation"):
         return None
@@ -68,7 +73,8 @@ def _operation(scene: Scene, path: Path, step: Diagnostic | Action, *, reads: bo
     return operation
 
 
-def _arguments(scene: Scene, path: Path, step: Diagnostic | Action, operation: Operation) -> None:
+def arguments(scene: Scene, path: Path, step: Diagnostic | Action, operation: Operation) -> None:
+    """Every argument is one that the operation takes, and those that it needs are there."""
     parameters = samples(step)
     for name, argument in operation.arguments.items():
         if argument.required and name not in step.with_:
@@ -134,7 +140,7 @@ def _shown(scene: Scene, path: Path, step: Diagnostic, operation: Operation) -> 
             scene.report(inside, f"shows nothing for the sample result of {operation.name}")
 
 
-def _extremes(scene: Scene, path: Path, action: Action, operation: Operation) -> None:
+def extremes_taken(scene: Scene, path: Path, action: Action, operation: Operation) -> None:
     """Each parameter at each of its bounds must give arguments that the operation takes."""
     usual = samples(action)
     for name, parameter in action.parameters.items():
@@ -152,7 +158,7 @@ def _extremes(scene: Scene, path: Path, action: Action, operation: Operation) ->
                     break
 
 
-def _target(scene: Scene, path: Path, action: Action, operation: Operation) -> None:
+def target_allowed(scene: Scene, path: Path, action: Action, operation: Operation) -> None:
     """What decides the target from outside is held to the allow-list `targets`."""
     if operation.target is None:
         if action.targets:
