@@ -1,9 +1,9 @@
 """The composition root: builds each object once, starts, stops. The only place that knows everybody."""
 
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import timedelta
 from threading import Thread
 from typing import Any
 from uuid import uuid4
@@ -11,7 +11,6 @@ from uuid import uuid4
 import structlog
 from prometheus_client import CollectorRegistry
 from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError
 
 from actions import kinds
 from actions.registry import Registry
@@ -30,6 +29,7 @@ from bot.flows.records import say
 from bot.flows.rights import pause
 from bot.ingress.measures import IntakeCounters
 from bot.killing import arm
+from bot.membership import Membership
 from bot.metrics import MeasuredFront, Metrics
 from bot.oncall import OnCallFile, PagerDutyOnCall
 from bot.paging import SlackPager
@@ -50,12 +50,8 @@ from storage.tasks import Task
 
 log = structlog.get_logger(__name__)
 
-SLACK_IDS = "people.slack_ids"
 WELCOMED = "demo.welcomed"
 INSTALLATION = "installation"
-
-ASK_AGAIN_AFTER = 900.0
-"""Seconds until Slack is asked again for somebody whom it did not know: it counts every question."""
 
 URGENT = ("page", "execute", "undo", "look", "measure", "plan", "upstream", "open_drill")
 """Kinds of tasks that must wait neither for the chat nor for the diagnoses of a storm; there are never many of them at once."""
@@ -89,7 +85,6 @@ class Muster:
         self.metrics = Metrics(self.registry)
         self.intake_counters = IntakeCounters(self.registry)
         self._trouble: tuple[str, ...] = ()
-        self._asked_for: dict[str, float] = {}
         self._slack_pool = ThreadPoolExecutor(16, thread_name_prefix="slack")
         self.web_client = client(
             bot_token=settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else "xoxb-not-set",
@@ -98,7 +93,8 @@ class Muster:
         self.messenger: Messenger = SlackMessenger(
             client=self.web_client, installation=self.database.write(_installation, name="installation")
         )
-        self.on_call = Duty(**self._people(configuration))
+        self.membership = Membership(configuration=configuration, database=self.database, client=self.web_client)
+        self.on_call = Duty(**self._people())
         self.worlds = Worlds(
             url=settings.simulation_url,
             folder=self.database.file.parent if self.database.dialect == "sqlite" else None,
@@ -166,10 +162,9 @@ class Muster:
             }
             tasks.enqueue(tx, say(key="welcome", screen="welcome", lane="welcome", **said))
 
-    def _people(self, configuration: Configuration) -> dict[str, Any]:
-        """Everybody, with the Slack ids that were found by e-mail before."""
-        known = self.database.read(lambda tx: switches.get(tx, SLACK_IDS)) or {}
-        configuration = configuration.with_slack_ids(known)
+    def _people(self) -> dict[str, Any]:
+        """Everybody, as Slack knows them."""
+        configuration = self.membership.known()
         plan, directory, token = configuration.file.on_call, configuration.directory, self.settings.pagerduty_api_token
         file = OnCallFile(plan=plan, directory=directory, time_zone=configuration.file.time_zone)
         url = self.settings.pagerduty_api_url
@@ -177,27 +172,10 @@ class Muster:
         return {"directory": directory, "file": file, "pagerduty": pagerduty}
 
     def _learn_people(self) -> None:
-        """Ask Slack for the ids of people whom muster.yaml names by e-mail only, and PagerDuty for who is on duty."""
-        known = self.database.read(lambda tx: switches.get(tx, SLACK_IDS)) or {}
-        now = time.monotonic()
-        unknown = {
-            person: email
-            for person, email in self.configuration.known_by_email.items()
-            if person not in known and now - self._asked_for.get(person, float("-inf")) > ASK_AGAIN_AFTER
-        }
-        self._asked_for |= dict.fromkeys(unknown, now) if self.slack else {}
-        found = {person: slack_id for person, email in unknown.items() if (slack_id := self._slack_id(email))} if self.slack else {}
-        if found:
-            self.database.write(lambda tx: switches.put(tx, SLACK_IDS, {**known, **found}), name="people")
-            self.on_call.replace(**self._people(self.configuration))
+        """Ask Slack who people are and who is in which group, and PagerDuty for who is on duty."""
+        if self.slack and self.membership.learn():
+            self.on_call.replace(**self._people())
         self.on_call.refresh(self.clock.now())
-
-    def _slack_id(self, email: str) -> str | None:
-        try:
-            return str(self.web_client.users_lookupByEmail(email=email)["user"]["id"])
-        except (SlackApiError, OSError) as error:
-            log.warning("person.not_found", email=email, error=str(error))
-            return None
 
     def _context(self) -> Context:
         file = self.configuration.file
@@ -210,6 +188,11 @@ class Muster:
             drill_hour=file.drills.at.hour,
             frozen=self.configuration.frozen,
             escalates=self.configuration.escalates,
+            freezes=self.configuration.freezes,
+            rates=self.configuration.rates,
+            bad_ends=file.limits.breaker,
+            break_glass_per_day=file.limits.break_glass,
+            deploy_life=timedelta(seconds=file.limits.deploy),
         )
         return Context(
             database=self.database,

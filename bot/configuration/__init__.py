@@ -1,11 +1,13 @@
 """`muster.yaml`: who there is, what is run, where alerts come from, who may do what. Loaded once, immutable; a reload loads another."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property, partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+from actions.situation import Freeze, Rates
 from bot.configuration import checks
 from bot.configuration.reading import Document, fitted, read, read_file
 from bot.configuration.schema import Door, File, OnCallPlan, SourceEntry
@@ -103,6 +105,28 @@ class Configuration:
         """Why no drill may be held on this local day, or None."""
         return checks.today_is_frozen(day, self.file)
 
+    @cached_property
+    def freezes(self) -> tuple[Freeze, ...]:
+        """When no changes are made, as moments (rule S9)."""
+        zone = ZoneInfo(self.file.time_zone)
+        return tuple(
+            Freeze(
+                name=one.reason,
+                from_at=checks.moment_of(one.from_, zone),
+                until_at=checks.moment_of(one.until, zone),
+                environments=frozenset(one.environments),
+                services=frozenset(one.services),
+                tiers=frozenset(one.tiers),
+            )
+            for one in self.file.freezes
+        )
+
+    @property
+    def rates(self) -> Rates:
+        """How much may happen in how short a time (rule S14)."""
+        names = ("window", "action", "target", "person", "everywhere", "targets")
+        return Rates(**{name: getattr(self.file.limits, name) for name in names})
+
     def escalates(self, severity: Severity) -> bool:
         """Whether people are paged about incidents of this severity."""
         return self.file.severities[severity].escalates
@@ -121,6 +145,25 @@ class Configuration:
                 people[key] = people[key].model_copy(update={"slack_id": slack_id})
                 taken.add(slack_id)
         return replace(self, file=self.file.model_copy(update={"people": people}))
+
+    @property
+    def user_groups(self) -> dict[str, str]:
+        """Teams whose members Slack keeps: the user group's id by team."""
+        return {key: entry.user_group for key, entry in self.file.teams.items() if entry.user_group is not None}
+
+    def with_user_groups(self, found: Mapping[str, Collection[str]]) -> "Configuration":
+        """This configuration with the members that Slack's user groups have, by team: people of this file by their Slack ids.
+
+        Members that the file itself names stay; whoever is in the group and not in the file may still do nothing.
+        """
+        by_slack_id = {entry.slack_id: key for key, entry in self.file.people.items() if entry.slack_id}
+        teams = dict(self.file.teams)
+        for team, slack_ids in found.items():
+            if team in self.user_groups:
+                named = teams[team].members
+                joined = (by_slack_id[one] for one in slack_ids if one in by_slack_id and by_slack_id[one] not in named)
+                teams[team] = teams[team].model_copy(update={"members": (*named, *joined)})
+        return replace(self, file=self.file.model_copy(update={"teams": teams}))
 
     def person_for_login(self, login: str) -> Person | None:
         """The person whose login on Muster's own machine this is; None may only read."""

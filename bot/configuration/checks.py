@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 from bot.configuration.reading import Document
-from bot.configuration.schema import File, OnCallPlan, Override, When
+from bot.configuration.schema import ChangeFreeze, File, OnCallPlan, Override, When
 from runbooks.errors import Problem
 
 Found = Iterator[tuple[tuple[str | int, ...], str]]
@@ -37,7 +37,7 @@ def _people(file: File) -> Found:
 
 def _teams(file: File) -> Found:
     for team_id, team in file.teams.items():
-        if not team.members:
+        if not team.members and team.user_group is None:
             yield ("teams", team_id, "members"), "is empty; a team without people owns nothing"
         for at, member in enumerate(team.members):
             yield from _known(("teams", team_id, "members", at), member, file.people, "person")
@@ -78,14 +78,20 @@ def _tokens(file: File) -> Found:
     for name, token in file.tokens.items():
         if token.person is not None:
             yield from _known(("tokens", name, "person"), token.person, file.people, "person")
-        elif token.may == "write":
-            yield ("tokens", name, "may"), "a token without a person may only read; name the person who answers for what it changes"
+        elif token.may != "read":
+            what = "changes" if token.may == "write" else "proposes"
+            yield ("tokens", name, "may"), f"a token without a person may only read; name the person who answers for what it {what}"
     first: dict[str, str] = {}
     for name, token in file.tokens.items():
         for ref in token.secret:
             if other := first.get(str(ref)):
                 yield ("tokens", name, "secret"), f"is also that of {other}; nobody could tell the two apart"
             first.setdefault(str(ref), name)
+
+
+def _autonomy(file: File) -> Found:
+    for at, service in enumerate(file.autonomy.services):
+        yield from _known(("autonomy", "services", at), service, file.services, "service")
 
 
 def _backends(file: File) -> Found:
@@ -95,6 +101,8 @@ def _backends(file: File) -> Found:
 
 
 def _freezes(file: File) -> Found:
+    for at, frozen in enumerate(file.freezes):
+        yield from _frozen(("freezes", at), frozen, file)
     for at, freeze in enumerate(file.drills.freezes):
         if freeze.until < freeze.from_:
             yield ("drills", "freezes", at, "until"), "is before from"
@@ -140,6 +148,20 @@ def _order(overrides: tuple[Override, ...], zone: ZoneInfo) -> Iterator[tuple[in
         elif any(start < other_end and other_start < end for other_start, other_end in spans):
             yield at, "from", "overlaps an override before it; two people would be on duty"
         spans.append((start, end))
+
+
+def _frozen(place: tuple[str | int, ...], freeze: ChangeFreeze, file: File) -> Found:
+    zone = ZoneInfo(file.time_zone)
+    try:
+        if moment_of(freeze.until, zone) <= moment_of(freeze.from_, zone):
+            yield (*place, "until"), "is not after from; a day means its midnight, so write the day after the last one"
+    except ValueError as error:
+        yield (*place, "from"), str(error)
+    for n, service in enumerate(freeze.services):
+        yield from _known((*place, "services", n), service, file.services, "service")
+    environments = {service.environment for service in file.services.values()}
+    for n, environment in enumerate(freeze.environments):
+        yield from _known((*place, "environments", n), environment, sorted(environments), "service's environment")
 
 
 def moment_of(when: When, zone: ZoneInfo) -> datetime:

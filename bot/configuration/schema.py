@@ -8,8 +8,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from bot.ingress.source import Scheme, SignatureForm
 from bot.secret import SecretRef
+from runbooks.duration import Duration
 from runbooks.people import Grant
-from runbooks.severity import IncidentClass, Severity
+from runbooks.service import OwnerRole
+from runbooks.severity import IncidentClass, Severity, Tier
 from runbooks.value import Json, Slug
 
 
@@ -96,13 +98,13 @@ class ChangeEntry(Door):
 
 
 class ServiceEntry(Part):
-    """One service; its name is the key."""
+    """One service; its name is the key. `owners` are teams by class of incident, or by what they answer for."""
 
     owner: Slug
     channel: Channel | None = None
     environment: Text = "production"
     customers: tuple[Text, ...] = ()
-    owners: dict[IncidentClass, Slug] = {}
+    owners: dict[IncidentClass | OwnerRole, Slug] = {}
     links: dict[Text, Annotated[StrictStr, Field(pattern=r"^https?://\S+$")]] = {}
 
 
@@ -116,11 +118,12 @@ class PersonEntry(Part):
 
 
 class TeamEntry(Part):
-    """One team; the id is the key."""
+    """One team; the id is the key. `user_group` is the id of a Slack user group whose members are members too."""
 
     name: StrictStr = ""
     lead: Slug | None = None
     members: tuple[Slug, ...] = ()
+    user_group: Annotated[StrictStr, Field(pattern=r"^S[A-Z0-9]{4,20}$")] | None = None
     channel: Channel | None = None
 
 
@@ -179,11 +182,15 @@ class SeverityEntry(Part):
 
 
 class TokenEntry(Part):
-    """A caller of the API. Without a person it may only read: what changes something needs somebody who did it."""
+    """A caller of the API. Without a person it may only read: what changes something needs somebody who did it.
+
+    `propose` is for language models and automations (rule S28): they may read, plan and propose, and never run, approve, undo, stop or
+    pause. The person answers for what the token proposes.
+    """
 
     secret: SecretRefs
     person: Slug | None = None
-    may: Literal["read", "write"] = "read"
+    may: Literal["read", "propose", "write"] = "read"
 
 
 class BackendEntry(Part):
@@ -213,12 +220,64 @@ class Freeze(Part):
     reason: Text
 
 
+class ChangeFreeze(Part):
+    """No changes from `from` (included) until `until` (excluded): a day is its midnight, a time without a zone is local to `time_zone`.
+
+    `environments`, `services` and `tiers` confine it; left out they mean all. A maintenance window is a freeze of what is worked on.
+    """
+
+    from_: When = Field(alias="from")
+    until: When
+    reason: Text
+    environments: tuple[Text, ...] = ()
+    services: tuple[StrictStr, ...] = ()
+    tiers: tuple[Tier, ...] = ()
+
+
+Times = Annotated[StrictInt, Field(ge=1, le=10_000)]
+
+
+class Limits(Part):
+    """How much may happen before somebody must think again: runs within `window` by action, target, person and everywhere; `targets` that
+    one run may touch; bad ends in a row until the `breaker` opens; times that one person may `break_glass` in 24 hours; and for how long
+    a `deploy` counts as running whose end nobody reports.
+    """
+
+    window: Duration = 3600.0
+    action: Times = 10
+    target: Times = 6
+    person: Times = 12
+    everywhere: Times = 30
+    targets: Times = 10
+    breaker: Annotated[StrictInt, Field(ge=2, le=100)] = 3
+    break_glass: Annotated[StrictInt, Field(ge=0, le=100)] = 2
+    deploy: Duration = 3600.0
+
+
 class Drills(Part):
     """When drills are asked for."""
 
     at: LocalTime = time(10)
     zone: Zone | None = None
     freezes: tuple[Freeze, ...] = ()
+
+
+def _a_day(value: Any) -> Any:
+    number, _, rest = value.partition(" ") if isinstance(value, str) else ("", "", "")
+    if rest != "per day" or not number.isascii() or not number.isdigit() or not 1 <= int(number) <= MOST_A_DAY:
+        raise ValueError(f'must be how many runs may begin by themselves, 1 to {MOST_A_DAY}, such as "3 per day"')
+    return int(number)
+
+
+MOST_A_DAY = 50
+"""More changes in a day that nobody asked for are no longer help."""
+
+
+class AutonomyEntry(Part):
+    """Where actions that have earned it may run by themselves (rule S30). Absent, or without services: nowhere."""
+
+    services: tuple[Text, ...] = ()
+    most: Annotated[int, BeforeValidator(_a_day)] = 3
 
 
 class Channels(Part):
@@ -255,3 +314,6 @@ class File(Part):
     tokens: dict[Slug, TokenEntry] = {}
     backends: dict[Slug, BackendEntry] = {}
     drills: Drills = Drills()
+    autonomy: AutonomyEntry = AutonomyEntry()
+    freezes: tuple[ChangeFreeze, ...] = ()
+    limits: Limits = Limits()

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Protocol, TypeVar
 
+from actions.breaker import FAILURES
 from actions.runner import Runner
+from actions.situation import Freeze, Rates
 from bot.ports import Clock, Messenger, OnCall
 from runbooks.incident import Incident, RunbookRef
 from runbooks.loading import Library
@@ -29,7 +31,8 @@ class Policy:
     """Figures that an operator may set. Durations are timedeltas; days of review are business days.
 
     `button_life`: how long a card's buttons may be pressed after it was drawn (rule S10). `plan_life`: how long a plan may be
-    confirmed, before the live state must be read again. `approval_life`: minutes that an approval request stands.
+    confirmed, before the live state must be read again. `approval_life`: minutes that an approval request stands. `bad_ends`: how many
+    in a row take an action out of service. `deploy_life`: for how long a change counts as running whose end nobody reports.
     """
 
     default_channel: str = "incidents"
@@ -46,6 +49,10 @@ class Policy:
     review_days: Mapping[Severity, int] = field(default_factory=lambda: {Severity.SEV1: 5, Severity.SEV2: 5, Severity.SEV3: 10})
     holidays: frozenset[str] = frozenset()
     break_glass_per_day: int = 2
+    freezes: tuple[Freeze, ...] = ()
+    rates: Rates = field(default_factory=Rates)
+    bad_ends: int = FAILURES
+    deploy_life: timedelta = timedelta(hours=1)
     time_zone: str = "UTC"
     drill_hour: int = 10
     redrill_within: timedelta = timedelta(days=21)
@@ -143,7 +150,7 @@ class Context:
         service = self.service(incident.service)
         if service is None:
             return runbook.header.owner
-        return service.owners.get(incident.incident_class.value) or runbook.header.owner or service.owner
+        return service.answers_for(incident.incident_class) or runbook.header.owner or service.owner
 
     def page_url(self, path: str) -> str:
         """A page of this server as people reach it."""
