@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from actions import releases
+from actions.contract import CallInvalid
 from actions.wording import limit, number
 from runbooks.duration import Threshold, in_words
 from runbooks.errors import LabelMissing, MusterError, TemplateInvalid
 from runbooks.operation import Argument, ArgumentType, Call, Check, Measurement, Operation, Proposal, Reading
 from runbooks.rendering import render, render_value
 from runbooks.run import MitigationEnd
-from runbooks.runbook import Action, Otherwise, Parameter, Relative, Runbook
+from runbooks.runbook import LAST_KNOWN_GOOD, Action, Otherwise, Parameter, Relative, Runbook
 from runbooks.severity import Tier
 from runbooks.value import Json
 
@@ -167,6 +169,8 @@ def _absolute(request: Request) -> dict[str, Json]:
     for name, parameter in request.action.parameters.items():
         value = request.chosen.get(name)
         default = None if isinstance(parameter.default, Relative) else parameter.default
+        if parameter.type == "release":
+            default = default or LAST_KNOWN_GOOD
         found[name] = _parameter(request, name, parameter, default if value is None else value)
     return found
 
@@ -174,9 +178,19 @@ def _absolute(request: Request) -> dict[str, Json]:
 def _resolved(request: Request, name: str, parameter: Parameter, value: Json, reading: Reading) -> Json:
     if value is None and isinstance(parameter.default, Relative):
         value = _parameter(request, name, parameter, _present(request, name, reading) + parameter.default.relative)
+    if parameter.type == "release":
+        return _release(request, name, str(value), reading)
     if value is None:
         raise PlanRefused("parameter_missing", f"{parameter.title} is needed.", parameter=name)
     return value
+
+
+def _release(request: Request, name: str, value: str, reading: Reading) -> str:
+    """The release as a version, so that plan and approval name it (rule S7)."""
+    try:
+        return releases.chosen(request.action.title, value, reading)
+    except CallInvalid as error:
+        raise PlanRefused("no_such_release", str(error), parameter=name) from error
 
 
 def _present(request: Request, name: str, reading: Reading) -> float:
@@ -266,4 +280,10 @@ _TYPED: dict[ArgumentType, Callable[[str, Any], Json]] = {
     ArgumentType.BOOLEAN: _boolean,
     ArgumentType.ANY: lambda _name, value: value,
 }
-_ARGUMENT = {"integer": ArgumentType.INTEGER, "number": ArgumentType.NUMBER, "boolean": ArgumentType.BOOLEAN, "target": ArgumentType.TEXT}
+_ARGUMENT = {
+    "integer": ArgumentType.INTEGER,
+    "number": ArgumentType.NUMBER,
+    "boolean": ArgumentType.BOOLEAN,
+    "target": ArgumentType.TEXT,
+    "release": ArgumentType.TEXT,
+}

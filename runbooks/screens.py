@@ -118,7 +118,9 @@ class Loading(Value):
 class PlanDialog(Value):
     """Screen 2: the click that counts. `refusal` takes the place of the button when the plan cannot run.
 
-    `approvers` names who is asked when approval is needed. `alone_at_night` offers break-glass (rule S25), with a reason.
+    `choices_shown` says by parameter how each of its choices is called, where that is more than its value.
+    `approvers` names who is asked when approval is needed. `break_glass` offers to do without (rule S25), with a reason. `frozen` says
+    what holds it up that this person may override, with a reason, too (rule S9).
     """
 
     incident: Incident
@@ -131,7 +133,9 @@ class PlanDialog(Value):
     approvers: str = ""
     parameters: dict[str, Parameter] = {}
     values: dict[str, Json] = {}
+    choices_shown: dict[str, dict[str, str]] = {}
     refusal: str | None = None
+    frozen: str = ""
     watch: str = ""
     ends_at: Moment | None = None
     reminder_at: Moment | None = None

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from actions.contract import BackendError, CallInvalid, OutcomeUnknown
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import CLUSTER_SCALE, FLAG_DISABLE, FLAG_SET, LIMIT_SET, MODEL_ROLLBACK, RETRIES_CAP, ROUTE_SWITCH
+from actions.releases import Release, facts
 from actions.wire import Answer, Wire, refuse
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
@@ -163,7 +164,18 @@ class Simulation:
         return {
             "versions": [str(one.get("version")) for one in listed],
             "scores": {str(one.get("version")): one.get("evaluation") for one in listed},
+            "releases": facts([_known(one) for one in listed]),
         }
+
+
+def _known(one: Mapping[str, Json]) -> Release:
+    return Release(
+        version=str(one.get("version")),
+        at=one.get("released_at"),
+        score=one.get("evaluation"),
+        good=bool(one.get("known_good")),
+        note=str(one.get("note") or ""),
+    )
 
 
 def world_url(url: str, world: str | None) -> str:

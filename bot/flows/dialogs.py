@@ -3,7 +3,8 @@
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from actions import guards
+from actions import guards, releases
+from bot.flows import freezing
 from bot.flows.context import Context
 from bot.flows.drawing import buttons, card, freshness_of
 from bot.flows.errors import Refused
@@ -16,6 +17,7 @@ from runbooks.calendar import business_moment, quarter_end
 from runbooks.drill import Drill
 from runbooks.duration import in_words
 from runbooks.incident import Incident, Match
+from runbooks.operation import Plan
 from runbooks.people import Actor
 from runbooks.run import IN_FLIGHT, ActionRun, Mitigation, RunState
 from runbooks.runbook import Action, Parameter
@@ -60,6 +62,7 @@ def plan(tx: Tx, ctx: Context, run_id: int) -> Dialog:
     needed = approval.needed(run.plan.tier, action.approval)
     helpers = approval.approvers(tier=run.plan.tier, circle=circle, but={run.requested_by})
     ends_at = now + timedelta(seconds=run.plan.ends_after) if run.plan.ends_after else None
+    refusal, frozen = _refusal(tx, ctx, incident, run, action, now=now)
     return PlanDialog(
         incident=incident,
         run_id=run.id,
@@ -69,9 +72,11 @@ def plan(tx: Tx, ctx: Context, run_id: int) -> Dialog:
         tier=run.plan.tier,
         approvals=needed,
         approvers=", ".join(person.name for person in helpers[:3]) or "nobody",
-        parameters={name: _offered(action, parameter) for name, parameter in action.parameters.items()},
+        parameters={name: _offered(action, parameter, run.plan) for name, parameter in action.parameters.items()},
+        choices_shown={name: _shown(run.plan) for name, parameter in action.parameters.items() if parameter.type == "release"},
         values=dict(run.plan.parameters),
-        refusal=_refusal(tx, ctx, incident, run, action, now=now),
+        refusal=refusal,
+        frozen=frozen,
         ends_at=ends_at,
         reminder_at=ends_at - ctx.policy.reminder_before if ends_at else None,
         last_run=_last_run(tx, incident, run, now=now),
@@ -80,18 +85,44 @@ def plan(tx: Tx, ctx: Context, run_id: int) -> Dialog:
     )
 
 
-def _offered(action: Action, parameter: Parameter) -> Parameter:
-    """The parameter with what there is to choose from: a target is one of those that the runbook allows."""
-    return parameter.model_copy(update={"choices": action.targets}) if parameter.type == "target" else parameter
+def _offered(action: Action, parameter: Parameter, plan: Plan) -> Parameter:
+    """The parameter with what there is to choose from: a target that the runbook allows, a release that is known to be good."""
+    match parameter.type:
+        case "target":
+            return parameter.model_copy(update={"choices": action.targets})
+        case "release":
+            return parameter.model_copy(update={"choices": tuple(one.version for one in releases.candidates(plan.before))})
+    return parameter
 
 
-def _refusal(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: Action, *, now: datetime) -> str | None:
-    """Why it cannot run now, in the place where the button would be."""
+def _shown(plan: Plan) -> dict[str, str]:
+    """Each release with what a person decides by: its score, its day, its note."""
+    return {one.version: _release(one) for one in releases.candidates(plan.before)}
+
+
+def _release(one: releases.Release) -> str:
+    score = f"score {one.score:g}" if one.score is not None else "not evaluated"
+    day = f"{one.at:%d %b %Y}" if one.at else ""
+    return " · ".join(part for part in (one.version, score, day, one.note) if part)
+
+
+def _refusal(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: Action, *, now: datetime) -> tuple[str | None, str]:
+    """Why it cannot run now, in the place where the button would be; and beside it what holds it up that its requester may override."""
     assert run.plan is not None
     if unmet := run.plan.blocked_by:
-        return " ".join(check.text for check in unmet)
-    cleared = guards.guard(attempt(incident, run, action, run.plan), guard_state(tx, ctx, incident, now=now), now=now)
-    return cleared.text if isinstance(cleared, guards.GuardRefused) else None
+        return " ".join(check.text for check in unmet), ""
+    wanted, state = attempt(incident, run, action, run.plan), guard_state(tx, ctx, incident, run=run, now=now)
+    cleared = guards.guard(wanted, state, now=now)
+    if not isinstance(cleared, guards.GuardRefused):
+        return None, ""
+    if cleared.reason not in freezing.LIFTABLE or run.requested_by not in _overriders(ctx, incident, run, now=now):
+        return cleared.text, ""
+    rest = freezing.in_the_way(wanted, state, now=now)
+    return (rest.text, "") if isinstance(rest, guards.GuardRefused) else (None, cleared.text)
+
+
+def _overriders(ctx: Context, incident: Incident, run: ActionRun, *, now: datetime) -> set[str]:
+    return {person.id for person in approval.overriders(tier=run.tier, circle=circle_of(ctx, incident, now=now))}
 
 
 def _last_run(tx: Tx, incident: Incident, run: ActionRun, *, now: datetime) -> str:

@@ -90,7 +90,7 @@ def plan_dialog(screen: PlanDialog) -> Json:
     runnable = screen.refusal is None
     if runnable:
         for name, parameter in list(screen.parameters.items())[:20]:
-            sheet.add(forms.parameter_input(name, parameter, screen.values.get(name)))
+            sheet.add(forms.parameter_input(name, parameter, screen.values.get(name), shown=screen.choices_shown.get(name)))
     sheet.add(section(plans.expectation(plan, screen.watch)))
     sheet.add(section(plans.ending(plan, ends_at=screen.ends_at, reminder_at=screen.reminder_at, now=plan.made_at)))
     sheet.add(section(plans.costs(plan.cost)))
@@ -100,6 +100,9 @@ def plan_dialog(screen: PlanDialog) -> Json:
         return view(_titled(incident, "plan"), sheet, close="Close")
     if screen.approvals and screen.approvers:
         sheet.add(context(f"Goes to {text.line(screen.approvers, 200)}. Your own approval does not count."))
+    if screen.frozen:
+        sheet.add(section(f"*Held up.* {text.told(_capital(screen.frozen), 1_500, near=plan.made_at)}"))
+        sheet.add(_override())
     if screen.break_glass:
         sheet.add(_break_glass())
     press = _plan_press(PressKind.CONFIRM, screen)
@@ -107,10 +110,25 @@ def plan_dialog(screen: PlanDialog) -> Json:
 
 
 def _refused(sheet: Sheet, screen: PlanDialog) -> None:
-    why = (screen.refusal or "").removeprefix("Not run: ")
-    sheet.add(section(f"*Cannot run now.* {text.told(why[:1].upper() + why[1:], 1_500, near=screen.plan.made_at)}"))
+    why = _capital(screen.refusal or "")
+    sheet.add(section(f"*Cannot run now.* {text.told(why, 1_500, near=screen.plan.made_at)}"))
     again = Press(kind=PressKind.PLAN, incident_id=screen.incident.id, step=screen.plan.step)
     sheet.add_all(rows([button("Plan again", again, spoken=f"Plan {screen.title} again")]))
+
+
+def _capital(refusal: str) -> str:
+    why = refusal.removeprefix("Not run: ")
+    return why[:1].upper() + why[1:]
+
+
+def _override() -> Block:
+    return forms.text_input(
+        "override_freeze",
+        "Why this cannot wait for its end",
+        hint="You may override it. Your reason goes on the timeline and to the leads.",
+        multiline=True,
+        longest=1_000,
+    )
 
 
 def _break_glass() -> Block:

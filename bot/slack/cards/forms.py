@@ -147,14 +147,15 @@ def date_input(name: str, label: str, *, initial: datetime, hint: str = "") -> I
     return _input(name, label, DatePickerElement(action_id="date", initial_date=initial.strftime("%Y-%m-%d")), hint=hint)
 
 
-def parameter_input(name: str, parameter: Parameter, value: Json) -> InputBlock:
-    """The field that fits a runbook's parameter, filled with its present value."""
+def parameter_input(name: str, parameter: Parameter, value: Json, *, shown: Mapping[str, str] | None = None) -> InputBlock:
+    """The field that fits a runbook's parameter, filled with its present value. `shown` are words for its choices."""
     field, label = f"parameters.{name}", parameter.title
     if parameter.type in {"integer", "number"}:
         return number_input(field, label, parameter, value, hint=bounds(parameter))
     if parameter.type == "boolean":
         return switch_input(field, label, initial=value is True)
-    return choice_input(field, label, [(choice, str(choice)) for choice in parameter.choices], initial=value)
+    said = shown or {}
+    return choice_input(field, label, [(choice, said.get(str(choice), str(choice))) for choice in parameter.choices], initial=value)
 
 
 def bounds(parameter: Parameter) -> str:
