@@ -206,6 +206,7 @@ class Configuration:
             {name: secrets.bind(*entry.secret) for name, entry in self.file.tokens.items()},
             people={name: self.directory.person(entry.person) for name, entry in self.file.tokens.items() if entry.person},
             writers={name for name, entry in self.file.tokens.items() if entry.may == "write"},
+            proposers={name for name, entry in self.file.tokens.items() if entry.may == "propose"},
         )
 
     def backends(self, secrets: Secrets) -> list[BackendPlan]:

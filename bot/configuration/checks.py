@@ -115,7 +115,17 @@ def _severities(file: File) -> Found:
             yield ("severities", severity.value, "review_days"), "is missing, and a milder severity has one"
 
 
-_CHECKS: tuple[Callable[[File], Found], ...] = (_people, _teams, _services, _permissions, _tokens, _backends, _freezes, _severities)
+_CHECKS: tuple[Callable[[File], Found], ...] = (
+    _people,
+    _teams,
+    _services,
+    _permissions,
+    _tokens,
+    _autonomy,
+    _backends,
+    _freezes,
+    _severities,
+)
 
 
 def _plan(file: File) -> Found:

@@ -243,7 +243,7 @@ class Limits(Part):
     a `deploy` counts as running whose end nobody reports.
     """
 
-    window: Duration = 3600.0
+    window: Annotated[Duration, Field(gt=0, le=604_800)] = 3600.0
     action: Times = 10
     target: Times = 6
     person: Times = 12
@@ -251,7 +251,7 @@ class Limits(Part):
     targets: Times = 10
     breaker: Annotated[StrictInt, Field(ge=2, le=100)] = 3
     break_glass: Annotated[StrictInt, Field(ge=0, le=100)] = 2
-    deploy: Duration = 3600.0
+    deploy: Annotated[Duration, Field(gt=0, le=86_400)] = 3600.0
 
 
 class Drills(Part):
