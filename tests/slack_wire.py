@@ -26,6 +26,8 @@ class Wire:
     public: set[str] = field(default_factory=set)
     fail: dict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
     page: int = 200
+    emails: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     @property
@@ -57,8 +59,18 @@ class Wire:
             "conversations.list": self._list,
             "views.open": self._view,
             "views.push": self._view,
+            "users.lookupByEmail": self._by_email,
+            "usergroups.users.list": self._group,
         }.get(method)
         return known(arguments) if known else {"ok": True}
+
+    def _by_email(self, arguments: Json) -> Json:
+        found = self.emails.get(arguments["email"])
+        return {"ok": True, "user": {"id": found}} if found else {"ok": False, "error": "users_not_found"}
+
+    def _group(self, arguments: Json) -> Json:
+        found = self.groups.get(arguments["usergroup"])
+        return {"ok": True, "users": found} if found is not None else {"ok": False, "error": "no_such_subteam"}
 
     def _post(self, arguments: Json) -> Json:
         channel = arguments["channel"]

@@ -1,16 +1,19 @@
 """`muster check`: everything that the night will need, tried now. It changes nothing."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import httpx
 import typer
 from slack_sdk.errors import SlackApiError, SlackClientError
 
+from actions.contract import Backend, Probing
 from bot.app import load_library
 from bot.backends import built
+from bot.cli import rights
+from bot.cli.findings import Finding, note, ok, wrong
 from bot.cli.output import ERROR, USAGE, Json, reported, show, table
 from bot.configuration import Configuration, load
 from bot.secret import Secrets
@@ -20,17 +23,7 @@ from runbooks.errors import MusterError, SettingsInvalid
 from storage import migrations
 from storage.database import Database
 
-State = Literal["ok", "note", "WRONG"]
 PATIENCE = 10.0  # seconds for each of the outside systems
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was tried."""
-
-    state: State
-    what: str
-    text: str
 
 
 def check(as_json: Json = False) -> None:
@@ -52,7 +45,7 @@ def check(as_json: Json = False) -> None:
         findings += _tried(look, settings)
     findings += _backends(configuration, settings.secrets())
     findings += _runbooks(settings, configuration)
-    findings += _people(configuration)
+    findings += rights.of(configuration, settings=settings, now=datetime.now(UTC))
     show([asdict(one) for one in findings], as_json, _words)
     if any(one.state == "WRONG" for one in findings):
         raise typer.Exit(ERROR)
@@ -62,95 +55,83 @@ def _words(found: list[dict[str, str]]) -> str:
     return table([(one["state"], one["what"], one["text"]) for one in found], ("", "WHAT", "FOUND"))
 
 
-def _ok(what: str, text: str) -> Finding:
-    return Finding(state="ok", what=what, text=text)
-
-
-def _wrong(what: str, text: str) -> Finding:
-    return Finding(state="WRONG", what=what, text=text)
-
-
-def _note(what: str, text: str) -> Finding:
-    return Finding(state="note", what=what, text=text)
-
-
 def _tried(look: Callable[[Settings], Iterator[Finding]], settings: Settings) -> list[Finding]:
     what = look.__name__.removeprefix("_")
     try:
         return list(look(settings))
     except MusterError as error:
-        return [_wrong(what, str(error))]
+        return [wrong(what, str(error))]
     except (httpx.HTTPError, SlackClientError, OSError) as error:
-        return [_wrong(what, f"cannot be reached: {error or type(error).__name__}")]
+        return [wrong(what, f"cannot be reached: {error or type(error).__name__}")]
 
 
 def _configuration(settings: Settings, configuration: Configuration) -> Iterator[Finding]:
     if settings.config is None:
-        yield _note("configuration", "there is no muster.yaml; the built-in one of the demo is shown here, and `muster serve` refuses it")
+        yield note("configuration", "there is no muster.yaml; the built-in one of the demo is shown here, and `muster serve` refuses it")
     else:
-        yield _ok("configuration", f"{settings.config} holds together")
+        yield ok("configuration", f"{settings.config} holds together")
     unreadable = configuration.unreadable(settings.secrets())
     for problem in unreadable:
-        yield (_wrong if settings.config else _note)("secrets", f"{problem.field}: {problem.reason}")
+        yield (wrong if settings.config else note)("secrets", f"{problem.field}: {problem.reason}")
     if not unreadable:
-        yield _ok("secrets", "every secret that it names can be read")
+        yield ok("secrets", "every secret that it names can be read")
     for name, source in configuration.file.sources.items():
-        yield _ok("source", f"{name}: {source.kind}, proven by {source.auth.value}, at {settings.public_url}/alerts/{name}")
+        yield ok("source", f"{name}: {source.kind}, proven by {source.auth.value}, at {settings.public_url}/alerts/{name}")
     if not configuration.file.sources:
-        yield _wrong("source", "muster.yaml names no source of alerts")
+        yield wrong("source", "muster.yaml names no source of alerts")
     for name, change in configuration.file.changes.items():
-        yield _ok("changes", f"{name}: proven by {change.auth.value}, at {settings.public_url}/changes/{name}")
+        yield ok("changes", f"{name}: proven by {change.auth.value}, at {settings.public_url}/changes/{name}")
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
     scheme, _, path = settings.database_url.partition(":///")
     if scheme.startswith("sqlite") and not Path(path).exists():
-        yield _note("database", f"{path} will be made at the first start")
+        yield note("database", f"{path} will be made at the first start")
         return
     database = Database(url=settings.database_url)
     try:
         migrations.check(database)
-        yield _ok("database", f"{database.dialect}, its schema fits this version")
+        yield ok("database", f"{database.dialect}, its schema fits this version")
     finally:
         database.close()
 
 
 def _slack(settings: Settings) -> Iterator[Finding]:
     if settings.slack_bot_token is None:
-        yield _note("slack", "not configured: SLACK_BOT_TOKEN is not set; alerts are kept, and nobody is told in Slack")
+        yield note("slack", "not configured: SLACK_BOT_TOKEN is not set; alerts are kept, and nobody is told in Slack")
         return
     web = client(bot_token=settings.slack_bot_token.get_secret_value(), api_url=settings.slack_api_url, timeout=int(PATIENCE))
     try:
         answer = web.auth_test()
     except SlackApiError as error:
-        yield _wrong("slack", f"auth.test says {error.response['error']}; look at SLACK_BOT_TOKEN")
+        yield wrong("slack", f"auth.test says {error.response['error']}; look at SLACK_BOT_TOKEN")
         return
-    yield _ok("slack", f"{answer['user']} in {answer['team']}")
+    yield ok("slack", f"{answer['user']} in {answer['team']}")
     if settings.slack_app_token is None and settings.slack_signing_secret is None:
-        yield _wrong("slack", "neither SLACK_APP_TOKEN (Socket Mode) nor SLACK_SIGNING_SECRET (HTTP) is set: buttons cannot be heard")
+        yield wrong("slack", "neither SLACK_APP_TOKEN (Socket Mode) nor SLACK_SIGNING_SECRET (HTTP) is set: buttons cannot be heard")
     else:
-        yield _ok(
+        yield ok(
             "slack", "hears over Socket Mode" if settings.slack_app_token else f"hears over HTTP at {settings.public_url}/slack/events"
         )
 
 
 def _pagerduty(settings: Settings) -> Iterator[Finding]:
     if settings.pagerduty_api_token is None:
-        yield _note("pagerduty", "not configured; the on-call plan of muster.yaml serves")
+        yield note("pagerduty", "not configured; the on-call plan of muster.yaml serves")
         return
     headers = {"Authorization": f"Token token={settings.pagerduty_api_token.get_secret_value()}"}
     answer = httpx.get(f"{settings.pagerduty_api_url}/abilities", headers=headers, timeout=PATIENCE)
     if answer.is_success:
-        yield _ok("pagerduty", "the token is known")
+        yield ok("pagerduty", "the token is known")
     else:
-        yield _wrong("pagerduty", f"answers {answer.status_code}; look at PAGERDUTY_API_TOKEN and MUSTER_PAGERDUTY_API_URL")
+        yield wrong("pagerduty", f"answers {answer.status_code}; look at PAGERDUTY_API_TOKEN and MUSTER_PAGERDUTY_API_URL")
 
 
 def _simulation(settings: Settings) -> Iterator[Finding]:
     if settings.simulation_url is None:
         return
     httpx.get(f"{settings.simulation_url}/healthz", timeout=PATIENCE).raise_for_status()
-    yield _ok("simulation", f"answers at {settings.simulation_url}")
+    yield ok("simulation", f"answers at {settings.simulation_url}")
 
 
 def _backends(configuration: Configuration, secrets: Secrets) -> Iterator[Finding]:
@@ -158,36 +139,34 @@ def _backends(configuration: Configuration, secrets: Secrets) -> Iterator[Findin
         try:
             one = built(plan)
         except MusterError as error:
-            yield _wrong("backend", str(error))
-        else:
-            offered = ", ".join(operation.name for operation in one.operations)
-            yield _ok("backend", f"{plan.name}: {plan.kind} for {one.environment or 'every environment'}, offers {offered}")
+            yield wrong("backend", str(error))
+            continue
+        offered = ", ".join(operation.name for operation in one.operations)
+        whose = f" of {', '.join(sorted(one.services))}" if one.services else ""
+        yield ok("backend", f"{plan.name}: {plan.kind} for {one.environment or 'every environment'}{whose}, offers {offered}")
+        yield _credentials(plan.name, one.backend)
+
+
+def _credentials(name: str, backend: Backend) -> Finding:
+    """Whether the far side lets Muster in, found out without changing anything."""
+    if not isinstance(backend, Probing):
+        return note("credentials", f"{name}: has nothing to sign in to")
+    try:
+        return ok("credentials", f"{name}: {backend.probe(timeout=PATIENCE)}")
+    except MusterError as error:
+        return wrong("credentials", f"{name}: {error}")
 
 
 def _runbooks(settings: Settings, configuration: Configuration) -> Iterator[Finding]:
     library = load_library(settings)
     for problem in library.problems:
-        yield _wrong("runbook", str(problem))
+        yield wrong("runbook", str(problem))
     if library.fallback is None:
-        yield _wrong("runbooks", "none is the fallback, so that some alert would meet silence")
-    yield _ok("runbooks", f"{len(library.all)} hold: {', '.join(one.id for one in library.all)}")
+        yield wrong("runbooks", "none is the fallback, so that some alert would meet silence")
+    yield ok("runbooks", f"{len(library.all)} hold: {', '.join(one.id for one in library.all)}")
     named = {rule.page for runbook in library.all for rule in runbook.header.escalation}
     for target in configuration.targets_missing(named):
-        yield _wrong("on-call", f"runbooks page {target}, and on_call has no such target")
+        yield wrong("on-call", f"runbooks page {target}, and on_call has no such target")
     for owner in sorted({one.header.owner for one in library.all}):
         if not configuration.directory.members(owner):
-            yield _wrong("owners", f"runbooks belong to {owner}, and muster.yaml has no such team with people in it")
-
-
-def _people(configuration: Configuration) -> Iterator[Finding]:
-    for grant in configuration.directory.grants:
-        may = [f"run up to {grant.run.value}" if grant.run else "", f"approve up to {grant.approve.value}" if grant.approve else ""]
-        may += ["pause and resume" if grant.admin else ""]
-        services = "" if grant.services == ("*",) else f" for {', '.join(grant.services)}"
-        yield _ok("may", f"{grant.who}: {', '.join(one for one in may if one) or 'nothing'}{services}")
-    unknown = sorted(configuration.known_by_email)
-    if unknown:
-        yield _note("people", f"found in Slack by e-mail at the start: {', '.join(unknown)}")
-    unreachable = sorted(one.id for one in configuration.directory.people if not one.slack_id and not one.email)
-    if unreachable:
-        yield _wrong("people", f"neither Slack id nor e-mail, so they can press nothing: {', '.join(unreachable)}")
+            yield wrong("owners", f"runbooks belong to {owner}, and muster.yaml has no such team with people in it")
