@@ -1,0 +1,181 @@
+"""AWS ECS services: `cluster.scale` sets how many tasks are wanted, `model.rollback` goes back to an earlier task definition.
+
+A service of ECS's own deployments only; the revision compared holds its primary deployment, so that a deployment between plan and
+click is noticed although the number is the same. Application Auto Scaling's bounds are kept where the service is registered there.
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from actions import aws, marks
+from actions.comparing import Comparing
+from actions.contract import CallInvalid, TargetMissing
+from actions.kinds import BackendKind, Options, Secrets
+from actions.marks import Marked, Marks
+from actions.operations import CLUSTER_SCALE, MODEL_ROLLBACK
+from runbooks.operation import Call, Operation, Proposal, Reading
+from runbooks.value import Json
+
+OPERATIONS = (CLUSTER_SCALE, MODEL_ROLLBACK)
+FORM = "cluster/service, such as production/answers"
+_TARGET = re.compile(r"([A-Za-z0-9_-]{1,255})/([A-Za-z0-9_-]{1,255})")
+_LOOKED_AT = 10  # revisions whose tags are read; each is a request of its own
+_SCALED = "ecs:service:DesiredCount"
+
+
+class Ecs(Comparing):
+    """ECS services of one region. Implements `actions.contract.Backend`."""
+
+    name = "ecs"
+    environment: str | None
+    world: str | None = None
+    operations: tuple[Operation, ...] = OPERATIONS
+
+    def __init__(self, *, account: aws.Account, environment: str, marks: Marks) -> None:
+        self._account, self.environment, self._marks = account, environment, marks
+
+    def probe(self, *, timeout: float) -> str:
+        """Who we are to AWS, and that clusters may be seen."""
+        return self._account.probe("ecs", "list_clusters", timeout=timeout, reach="ECS clusters", maxResults=1)
+
+    def read(self, call: Call, *, timeout: float) -> Reading:
+        """The tasks wanted, or the task definition with what could be gone back to; a deployment in progress as a fact."""
+        ask = self._account.asking(timeout=timeout)
+        cluster, service = _parts(call)
+        found = _service(ask, cluster, service)
+        if call.operation == MODEL_ROLLBACK.name:
+            return self._release(ask, found)
+        facts = {**_facts(found), **_scaling(ask, cluster, service)}
+        return _reading({"replicas": found["desiredCount"]}, found, facts=facts)
+
+    def propose(self, call: Call, reading: Reading) -> Proposal:
+        """The number of tasks, or the task definition.
+
+        Raises:
+            CallInvalid: a deployment is in progress, the service is not ECS's own to change, or a bound would be passed.
+        """
+        facts = reading.facts
+        if facts["deploying"]:
+            raise CallInvalid(
+                f"{call.target} is in the middle of a deployment ({facts['deploying']}). Wait until it ends, or stop it first."
+            )
+        if call.operation == MODEL_ROLLBACK.name:
+            if facts["controller"] != "ECS":
+                raise CallInvalid(f"{call.target} is deployed by {facts['controller']}; roll back there.")
+            return marks.rollback(call, reading)
+        return _scaled(call, reading)
+
+    def _write(self, call: Call, value: Json, *, present: Reading, key: str, timeout: float) -> None:  # noqa: ARG002
+        """One UpdateService with the one field that changes."""
+        cluster, service = _parts(call)
+        changed = {"taskDefinition": value["version"]} if "version" in value else {"desiredCount": value["replicas"]}
+        ask = self._account.asking(timeout=timeout)
+        ask("ecs", "update_service", what=_what(cluster, service), cluster=cluster, service=service, **changed)
+
+    def _release(self, ask: aws.Asking, found: Mapping[str, Any]) -> Reading:
+        present = _version(found["taskDefinition"])
+        family = present.rpartition(":")[0]
+        listed = ask("ecs", "list_task_definitions", what=f"task family {family}", familyPrefix=family, status="ACTIVE", sort="DESC")
+        names = sorted({_version(arn) for arn in listed["taskDefinitionArns"]} | {present}, key=_number, reverse=True)
+        older = [name for name in names if _number(name) <= _number(present)][:_LOOKED_AT]
+        known = {name: self._described(ask, name) for name in older}
+        every = [known.get(name) or Marked(version=name, order=_number(name)) for name in names]
+        return _reading({"version": present}, found, facts={**_facts(found), **marks.facts(every, present=known[present])})
+
+    def _described(self, ask: aws.Asking, name: str) -> Marked:
+        answer = ask("ecs", "describe_task_definition", what=f"task definition {name}", taskDefinition=name, include=["TAGS"])
+        definition = answer["taskDefinition"]
+        images = ", ".join(str(one.get("image", "")).rpartition("/")[2] for one in definition.get("containerDefinitions", ()))
+        return self._marks.release(
+            name, order=_number(name), at=definition.get("registeredAt"), tags=aws.tags(answer.get("tags")), note=images
+        )
+
+
+def _parts(call: Call) -> tuple[str, str]:
+    part = aws.target(call, _TARGET, form=FORM)
+    return part(1), part(2)
+
+
+def _what(cluster: str, service: str) -> str:
+    return f"service {service} in the cluster {cluster}"
+
+
+def _version(arn: str) -> str:
+    """family:revision, from the end of the definition's name in full."""
+    return str(arn).rpartition("/")[2]
+
+
+def _number(version: str) -> int:
+    return int(version.rpartition(":")[2])
+
+
+def _service(ask: aws.Asking, cluster: str, service: str) -> dict[str, Any]:
+    found = ask("ecs", "describe_services", what=f"cluster {cluster}", cluster=cluster, services=[service])["services"]
+    there = [one for one in found if one.get("status") != "INACTIVE"]
+    if not there:
+        raise TargetMissing(f"AWS has no {_what(cluster, service)} in this region.")
+    return dict(there[0])
+
+
+def _facts(found: Mapping[str, Any]) -> dict[str, Json]:
+    deployments = found.get("deployments", ())
+    under_way = [one for one in deployments if one.get("rolloutState") == "IN_PROGRESS"] or (deployments if len(deployments) > 1 else ())
+    versions = sorted({_version(one["taskDefinition"]) for one in under_way}, key=_number)
+    return {
+        "deploying": " beside ".join(versions) if found.get("status") != "DRAINING" else "it is being deleted",
+        "controller": found.get("deploymentController", {}).get("type", "ECS"),
+        "strategy": found.get("schedulingStrategy", "REPLICA"),
+        "running": found.get("runningCount"),
+        "wanted": found.get("desiredCount"),
+    }
+
+
+def _reading(value: Json, found: Mapping[str, Any], *, facts: dict[str, Json]) -> Reading:
+    primary: Mapping[str, Any] = next((one for one in found.get("deployments", ()) if one.get("status") == "PRIMARY"), {})
+    held = value.get("version", value.get("replicas"))
+    at = primary.get("createdAt") if "version" in value else None
+    return Reading(value=value, facts=facts, revision=f"{primary.get('id', '')} {held}", changed_at=at)
+
+
+def _scaling(ask: aws.Asking, cluster: str, service: str) -> dict[str, Json]:
+    """The bounds and policies of Application Auto Scaling, where the service is registered there."""
+    about = {"ServiceNamespace": "ecs", "ScalableDimension": _SCALED}
+    resource = f"service/{cluster}/{service}"
+    what = "scaling limits"
+    targets = ask("application-autoscaling", "describe_scalable_targets", what=what, ResourceIds=[resource], **about)["ScalableTargets"]
+    if not targets:
+        return {"policies": []}
+    policies = ask("application-autoscaling", "describe_scaling_policies", what=what, ResourceId=resource, **about)["ScalingPolicies"]
+    paused = targets[0].get("SuspendedState", {})
+    asleep = bool(paused.get("DynamicScalingInSuspended")) and bool(paused.get("DynamicScalingOutSuspended"))
+    names = [] if asleep else sorted(one["PolicyName"] for one in policies)
+    return {"minimum": targets[0]["MinCapacity"], "maximum": targets[0]["MaxCapacity"], "policies": names}
+
+
+def _scaled(call: Call, reading: Reading) -> Proposal:
+    wanted, present, facts = call.arguments["replicas"], reading.value["replicas"], reading.facts
+    if facts["strategy"] == "DAEMON":
+        raise CallInvalid(f"{call.target} runs one task on each instance (DAEMON); scale the instances instead.")
+    low, high = facts.get("minimum"), facts.get("maximum")
+    if low is not None and high is not None and not low <= wanted <= high:
+        raise CallInvalid(
+            f"Application Auto Scaling keeps {call.target} at {low} to {high} tasks, so {wanted} would not last. Change its limits first."
+        )
+    names = facts["policies"]
+    again = f" The scaling policy {', '.join(names)} may change it again." if names else ""
+    note = f"{facts['running']} running now.{again}"
+    return Proposal(value={"replicas": wanted}, before_text=_counted(present), after_text=_counted(wanted), note=note)
+
+
+def _counted(number: int) -> str:
+    return f"{number} task{'' if number == 1 else 's'}"
+
+
+def build(options: Options, secrets: Secrets) -> Ecs:
+    """See `actions.aws.account` for the account's options, `actions.marks` for what marks a revision as good."""
+    return Ecs(account=aws.account(options, secrets), environment=options.text("environment"), marks=marks.marks(options))
+
+
+KIND = BackendKind(name="ecs", operations=OPERATIONS, build=build, options=aws.OPTIONS | marks.OPTIONS)
