@@ -3,148 +3,45 @@
 Each rule is one function in a table, so that a test can take it out and see its promise break. A rule answers None, or why not.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
+from actions.situation import (
+    Attempt,
+    Cleared,
+    Deploy,
+    Freeze,
+    GuardRefused,
+    HeldLock,
+    OutOfService,
+    Pause,
+    Rates,
+    Reason,
+    State,
+    action_key,
+)
 from runbooks.duration import in_words
-from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, ActionRun, RunState, Verdict
-from runbooks.runbook import Action
+from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, ActionRun, RunState
+from runbooks.severity import Tier
+
+__all__ = [
+    "Attempt",
+    "Cleared",
+    "Deploy",
+    "Freeze",
+    "GuardRefused",
+    "HeldLock",
+    "OutOfService",
+    "Pause",
+    "Rates",
+    "Reason",
+    "State",
+]
 
 REPEAT_WINDOW = 86400.0  # seconds in which the same change counts as the same again, where the runbook names no end for it
-DAY = 86400.0
 MOST_PAGES = 10  # an hour to one target: more wakes nobody who is not awake
-
-
-class Reason(StrEnum):
-    """Why a guard refuses. A closed list."""
-
-    PAUSED = "paused"
-    BREAKER = "breaker_open"
-    FROZEN = "frozen"
-    ALREADY_DONE = "already_done"
-    ALREADY_RUNNING = "already_running"
-    LOCKED = "locked"
-    COOLDOWN = "cooldown"
-    AT_MOST = "at_most"
-    VELOCITY = "velocity"
-    BLAST_RADIUS = "blast_radius"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardRefused:
-    """Why not, in a sentence; who can help (ids of people or teams), and when it would be possible, where that is known."""
-
-    rule: str
-    reason: Reason
-    text: str
-    helpers: tuple[str, ...] = ()
-    possible_at: datetime | None = None
-    run_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """What is about to be done. `key` is the idempotency key of rule S11; `count` how many targets it touches.
-
-    `automatic` is true where no person pressed: a repetition then is refused instead of raised (rule S14).
-    """
-
-    run_id: int | None
-    incident_id: int
-    runbook: str
-    action: Action
-    target: str
-    person: str
-    key: str
-    environment: str | None = None
-    count: int = 1
-    automatic: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldLock:
-    """A target's lock as its row says (rule S12)."""
-
-    target: str
-    run_id: int
-    owner: str
-    since_at: datetime
-    until_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
-    """All execution is stopped (rule S16). `target` None means everywhere."""
-
-    by: str
-    since_at: datetime
-    reason: str
-    environment: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Freeze:
-    """No changes from `from_at` until `until_at` (rule S9); `environment` None means all. `overridden_by` names who lifted it on record."""
-
-    name: str
-    from_at: datetime
-    until_at: datetime
-    environment: str | None = None
-    overridden_by: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
-    """How many runs may start in `window` seconds, for one action, one target, one person, and everywhere (rule S14)."""
-
-    window: float = 3600.0
-    action: int = 10
-    target: int = 6
-    person: int = 12
-    everywhere: int = 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breaker:
-    """How many bad ends in a row, within `window` seconds, take an action out of service (rule S15)."""
-
-    failures: int = 3
-    window: float = DAY
-    reset_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """What the flow has loaded in the claiming transaction.
-
-    `runs` are all that are in flight on the target, all of this incident, and those of the last 24 hours of this action, target or
-    person. `owners` names the owner of each runbook.
-    """
-
-    runs: Sequence[ActionRun] = ()
-    locks: Sequence[HeldLock] = ()
-    pause: Pause | None = None
-    freezes: Sequence[Freeze] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
-    owners: Mapping[str, str] = field(default_factory=dict)
-    rates: Rates = field(default_factory=Rates)
-    breaker: Breaker = field(default_factory=Breaker)
-    most_targets: int = 1
-
-    def name(self, person: str) -> str:
-        """How sentences call a person."""
-        return self.names.get(person, person)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cleared:
-    """No guard refuses. `raised_by` tiers are added because the same was done before (rule S14), and `note` says so."""
-
-    raised_by: int = 0
-    note: str = ""
-
+UNDISTURBED = Tier.R1  # up to this tier a deploy that runs is only said: reversible and narrow changes must stay possible at night
 
 Rule = Callable[[Attempt, State, datetime], GuardRefused | None]
 
@@ -159,24 +56,51 @@ def paused(attempt: Attempt, state: State, now: datetime) -> GuardRefused | None
 
 
 def broken(attempt: Attempt, state: State, now: datetime) -> GuardRefused | None:
-    """S15: the last runs of this action, anywhere, all ended badly."""
-    since = _later(now - timedelta(seconds=state.breaker.window), state.breaker.reset_at)
-    ended = [run for run in _same_action(attempt, state) if run.verdict_at is not None and run.verdict_at >= since]
-    last = sorted(ended, key=lambda run: run.verdict_at or now)[-state.breaker.failures :]
-    if len(last) < state.breaker.failures or any(run.verdict is not Verdict.FAILED for run in last):
+    """S15: the breaker has taken this action out of service, for all incidents and replicas."""
+    out = state.out_of_service.get(action_key(attempt.runbook, attempt.action.id))
+    if out is None:
         return None
-    owner = state.owners.get(attempt.runbook, "its owner")
-    text = f"Not run: {attempt.action.title} failed {len(last)} times in a row and is out of service until {owner} has looked at it."
-    return GuardRefused(rule="S15", reason=Reason.BREAKER, text=text, helpers=(owner,), run_id=last[-1].id)
+    text = (
+        f"Not run: {attempt.action.title} failed {out.failures} times in a row and is out of service since {_ago(out.since_at, now)}, "
+        f"until {out.owner} has looked at it and puts it back."
+    )
+    return GuardRefused(rule="S15", reason=Reason.BREAKER, text=text, helpers=(out.owner,), run_id=out.run_id)
 
 
 def frozen(attempt: Attempt, state: State, now: datetime) -> GuardRefused | None:
-    """S9: a freeze is on and nobody has lifted it."""
+    """S9: a freeze is on and nobody has lifted it for this run."""
     for freeze in state.freezes:
-        on = freeze.from_at <= now < freeze.until_at and freeze.environment in {None, attempt.environment}
-        if on and freeze.overridden_by is None:
-            text = f"Not run: {freeze.name} freezes changes for another {in_words((freeze.until_at - now).total_seconds())}."
-            return GuardRefused(rule="S9", reason=Reason.FROZEN, text=text, possible_at=freeze.until_at)
+        if freeze.overridden_by is None and freezes(freeze, attempt, now):
+            left = in_words((freeze.until_at - now).total_seconds())
+            who = f" {_any_of(freeze.helpers)} can override it, with a reason." if freeze.helpers else " Nobody may override it here."
+            text = f"Not run: {freeze.name.rstrip('.')} freezes changes until {_at(freeze.until_at, now)}, another {left}.{who}"
+            return GuardRefused(rule="S9", reason=Reason.FROZEN, text=text, helpers=freeze.helpers, possible_at=freeze.until_at)
+    return None
+
+
+def freezes(freeze: Freeze, attempt: Attempt, now: datetime) -> bool:
+    """Whether this freeze is on now and covers the attempt. An attempt in no environment, or about no service, is in none that is named."""
+    return (
+        freeze.from_at <= now < freeze.until_at
+        and (not freeze.environments or attempt.environment in freeze.environments)
+        and (not freeze.services or attempt.service in freeze.services)
+        and (not freeze.tiers or attempt.height in freeze.tiers)
+    )
+
+
+def deploying(attempt: Attempt, state: State, now: datetime) -> GuardRefused | None:
+    """S5: somebody is deploying the same service, and what is wide or irreversible would meet it half way."""
+    if not attempt.height.above(UNDISTURBED):
+        return None
+    for deploy in state.deploys:
+        if deploy.overridden_by is None and deploy.since_at <= now < deploy.until_at:
+            by = f" by {deploy.author}" if deploy.author else ""
+            who = f" {_any_of(deploy.helpers)} can override this, with a reason." if deploy.helpers else ""
+            text = (
+                f'Not run: "{deploy.title}"{by} began {_ago(deploy.since_at, now)} and its end was not reported. Wait for its end; '
+                f"without a word it counts as over at {_at(deploy.until_at, now)}.{who}"
+            )
+            return GuardRefused(rule="S5", reason=Reason.DEPLOYING, text=text, helpers=deploy.helpers, possible_at=deploy.until_at)
     return None
 
 
@@ -199,7 +123,7 @@ def already_running(attempt: Attempt, state: State, now: datetime) -> GuardRefus
 def locked(attempt: Attempt, state: State, now: datetime) -> GuardRefused | None:
     """S12: another run holds the target."""
     for lock in state.locks:
-        if lock.target == attempt.target and lock.run_id != attempt.run_id and now < lock.until_at:
+        if lock.target in {attempt.target, *attempt.parts} and lock.run_id != attempt.run_id and now < lock.until_at:
             doing = next((run.title for run in state.runs if run.id == lock.run_id), None)
             what = f'is at "{doing}" on {lock.target}' if doing else f"is changing {lock.target}"
             text = f"Not run: {state.name(lock.owner)} {what} since {_ago(lock.since_at, now)}. You will see the result here."
@@ -252,24 +176,27 @@ def hurried(attempt: Attempt, state: State, now: datetime) -> GuardRefused | Non
             first = sorted(_started(run) for run in found)[-most]
             ready = first + timedelta(seconds=state.rates.window)
             wait = in_words((ready - now).total_seconds())
-            text = f"Not run: {scope} had {len(found)} runs in {in_words(state.rates.window)}, the limit. The next is possible in {wait}."
+            text = (
+                f"Not run: {scope} had {len(found)} runs in {in_words(state.rates.window)}, and {most} is the limit. "
+                f"The next is possible at {_at(ready, now)}, in {wait}."
+            )
             return GuardRefused(rule="S14", reason=Reason.VELOCITY, text=text, possible_at=ready)
     return None
 
 
 def wide(attempt: Attempt, state: State, now: datetime) -> GuardRefused | None:  # noqa: ARG001 - a rule's signature
-    """S13: more targets at once than allowed."""
-    if attempt.count <= state.most_targets:
+    """S13: more targets at once than allowed. A ceiling of the runbook's own is checked against the live reading (`actions.radius`)."""
+    if attempt.action.guards.most is not None or attempt.count <= state.rates.targets:
         return None
-    text = f"Not run: it would touch {attempt.count} targets at once; {state.most_targets} is the limit. Run it on fewer first."
+    text = f"Not run: it would touch {attempt.count} targets at once; {state.rates.targets} is the limit. Run it on fewer first."
     return GuardRefused(rule="S13", reason=Reason.BLAST_RADIUS, text=text)
 
 
-RULES: tuple[Rule, ...] = (paused, broken, frozen, once, already_running, locked, wide, often, cooling, hurried)
+RULES: tuple[Rule, ...] = (paused, broken, frozen, once, already_running, deploying, locked, wide, often, cooling, hurried)
 """For a change: what stops everything first, then what is going on, then what was done too often."""
 
 UNDO_RULES: tuple[Rule, ...] = (paused, locked)
-"""For an undo: it must stay possible when the action itself would not be (rule S22)."""
+"""For an undo: it must stay possible when the action itself would not be, and no freeze ever stops it (rules S9, S22)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,7 +264,7 @@ def _same_action(attempt: Attempt, state: State) -> list[ActionRun]:
 
 def _same_change(attempt: Attempt, state: State) -> list[ActionRun]:
     """Runs that made the same kind of change to the same target, by whichever runbook."""
-    uses = attempt.action.uses
+    uses = attempt.action.operation
     return [
         run
         for run in _others(attempt, state)
@@ -368,5 +295,12 @@ def _ago(at: datetime, now: datetime) -> str:
     return f"{at:%H:%M} UTC ({in_words(seconds)} ago)" if seconds >= 1 else "just now"
 
 
-def _later(one: datetime, other: datetime | None) -> datetime:
-    return one if other is None else max(one, other)
+def _at(moment: datetime, now: datetime) -> str:
+    """A time of day in UTC, with the day where that is another one."""
+    return f"{moment:%H:%M} UTC" if moment.date() == now.date() else f"{moment:%d %b %Y %H:%M} UTC"
+
+
+def _any_of(names: Sequence[str]) -> str:
+    """Names, at most three: a longer list is no help at night."""
+    first = ", ".join(names[:3])
+    return f"{first} or {len(names) - 3} more" if len(names) > 3 else " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -299,7 +299,8 @@ class Runner:
                 before=expected,
             )
         except Conflict as error:
-            return _refused(plan, f"Nothing was changed: {_changed(plan, error.current, backend)}", after=error.current)
+            seen = redact(str(error)) if isinstance(backend, AsOne) else _changed(plan, error.current, backend)
+            return _refused(plan, f"Nothing was changed: {_lower(seen)}", after=error.current)
         except BackendError as error:
             return _refused(plan, f"Nothing was changed: {_lower(redact(str(error)))}", error=error)
         after = after.model_copy(update={"read_at": self._now()})

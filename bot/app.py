@@ -188,6 +188,8 @@ class Muster:
             drill_hour=file.drills.at.hour,
             frozen=self.configuration.frozen,
             escalates=self.configuration.escalates,
+            autonomous=frozenset(file.autonomy.services),
+            automatic_per_day=file.autonomy.most,
             freezes=self.configuration.freezes,
             rates=self.configuration.rates,
             bad_ends=file.limits.breaker,

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     BUTTON_EXPIRED = "button_expired"
     INCIDENT_OVER = "incident_over"
     OWN_REQUEST = "own_request"
+    NOT_AUTONOMOUS = "not_autonomous"
 
 
 class Verdict(StrEnum):
@@ -106,6 +107,16 @@ def is_admin(person: str, *, circle: Circle) -> bool:
         grant.admin and grant.who in circle.subjects(person) and _covers(grant.services, circle.service)
         for grant in circle.directory.grants
     )
+
+
+def may_override(person: str, *, tier: Tier, circle: Circle) -> bool:
+    """Whether this person may lift a freeze for an action of this tier: whoever may approve it, and an admin (rule S9)."""
+    return may_approve(person, tier=tier, circle=circle) or is_admin(person, circle=circle)
+
+
+def overriders(*, tier: Tier, circle: Circle) -> tuple[Person, ...]:
+    """Everyone who may lift a freeze for an action of this tier, in the directory's order."""
+    return tuple(person for person in circle.directory.people if may_override(person.id, tier=tier, circle=circle))
 
 
 def approvers(*, tier: Tier, circle: Circle, but: Collection[str] = ()) -> tuple[Person, ...]:

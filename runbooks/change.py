@@ -17,8 +17,16 @@ class ChangeKind(StrEnum):
     CONFIGURATION = "configuration"
 
 
+class ChangeState(StrEnum):
+    """How far it is. Feeds that only report what is done say nothing, and mean `finished`."""
+
+    STARTED = "started"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
 class Change(Value):
-    """One change from the change feed. `key` makes a repeated delivery harmless."""
+    """One change from the change feed. `key` makes a repeated delivery harmless; the end of a started one comes under its key."""
 
     key: str
     source: str
@@ -28,6 +36,7 @@ class Change(Value):
     target: str | None = None
     author: str | None = None
     link: str | None = None
+    state: ChangeState = ChangeState.FINISHED
     changed_at: Moment
 
 

@@ -35,7 +35,7 @@ NEXT: dict[RunState, frozenset[RunState]] = {
     S.PLANNED: frozenset({S.AWAITING_APPROVAL, S.APPROVED, S.REFUSED, S.EXPIRED, S.CANCELLED}),
     S.AWAITING_APPROVAL: frozenset({S.APPROVED, S.REFUSED, S.EXPIRED, S.CANCELLED}),
     S.APPROVED: frozenset({S.RUNNING, S.REFUSED, S.EXPIRED, S.CANCELLED}),
-    S.RUNNING: frozenset({S.VERIFYING, S.FAILED, S.REFUSED, S.UNKNOWN}),
+    S.RUNNING: frozenset({S.VERIFYING, S.FAILED, S.INCONCLUSIVE, S.REFUSED, S.UNKNOWN}),
     S.UNKNOWN: frozenset({S.VERIFYING, S.FAILED, S.REFUSED, S.INCONCLUSIVE, S.UNDONE, S.UNDOING}),
     S.VERIFYING: frozenset({S.VERIFIED, S.FAILED, S.INCONCLUSIVE, S.UNDOING, S.UNKNOWN}),
     S.VERIFIED: frozenset({S.UNDOING}),
@@ -89,12 +89,25 @@ class Sample(Value):
     value: float | None
 
 
+class RampState(Value):
+    """How far a run has come that goes in stages (rule S13): of its parts `done` are carried out, and `at_work` are being so.
+
+    `next_at` is when the next stage falls due, `value` what was measured last, `cancelled_by` who stopped it.
+    """
+
+    done: int = 0
+    at_work: int = 0
+    next_at: Moment | None = None
+    value: float | None = None
+    cancelled_by: str | None = None
+
+
 class ActionRun(Value):
     """One attempt at one action of one runbook version in one incident.
 
     `key` is the idempotency key of rule S11, unique in the database and sent to the far side where it takes one.
     `started_at` to `executed_at` is the change itself; `verify_from_at` to `verify_until_at` is the watch. `undo_of_at` names the
-    moment an undo was asked for. `dialog` is the Slack view that shows the plan, where one does. `automatic` is one that nobody pressed
+    moment an undo was asked for. `restored_at` is when a change that took effect only in part was put back (rule S24). `dialog` is the Slack view that shows the plan, where one does. `automatic` is one that nobody pressed
     (rule S30): Muster asks for it, and the person `on_behalf_of` whom it does so answers for what it leaves.
     """
 
@@ -139,6 +152,8 @@ class ActionRun(Value):
     reason: str = ""
     dialog: str | None = None
     state_before_undo: RunState | None = None
+    ramp: RampState | None = None
+    restored_at: Moment | None = None
 
     def to(self, state: RunState, **update: object) -> "ActionRun":
         """The run in its next state; refused with both names where the table above has no such step."""

@@ -177,13 +177,14 @@ class Refusal(Value):
 
 
 class MoreDialog(Value):
-    """Everything else that can be done about an incident."""
+    """Everything else that can be done about an incident. `owners` are teams by what they answer for in its service."""
 
     incident: Incident
     gated_actions: tuple[ActionButton, ...] = ()
     safe_actions: tuple[ActionButton, ...] = ()
     freshness: Freshness
     links: dict[str, str] = {}
+    owners: dict[str, str] = {}
     expires_at: Moment
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import or_, select
 
-from runbooks.change import Change
+from runbooks.change import Change, ChangeState
 from storage.convert import body_of, value_of
 from storage.tables import changes as table
 from storage.text import storable
@@ -14,8 +14,12 @@ from storage.transaction import purge as purge_rows
 
 
 def add(tx: Tx, *changes: Change) -> int:
-    """Keep changes; those whose key is known change nothing. How many were new. Works in an unordered transaction."""
-    unique = {storable(change.key): change for change in reversed(changes)}
+    """Keep changes; how many were new. Works in an unordered transaction.
+
+    Those whose key is known change nothing, but that the end of a change ends the started one of its key; when it began stays.
+    """
+    ended = {storable(change.key): change for change in changes if change.state is not ChangeState.STARTED}
+    unique = {storable(change.key): change for change in reversed(changes)} | ended
     rows = [
         {
             "key": key,
@@ -25,7 +29,17 @@ def add(tx: Tx, *changes: Change) -> int:
         }
         for key, change in unique.items()
     ]
-    return len(insert_new(tx, table, rows, key=["key"], returning="key"))
+    new = insert_new(tx, table, rows, key=["key"], returning="key")
+    for key in sorted(set(ended) - set(new)):
+        _end(tx, key, ended[key])
+    return len(new)
+
+
+def _end(tx: Tx, key: str, change: Change) -> None:
+    known = get(tx, key)
+    if known is not None and known.state is ChangeState.STARTED:
+        over = known.model_copy(update={"state": change.state, "title": change.title, "link": change.link or known.link})
+        tx.execute(table.update().where(table.c.key == key).values(body=body_of(over)))
 
 
 def get(tx: Tx, key: str) -> Change | None:

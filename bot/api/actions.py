@@ -81,7 +81,7 @@ def confirmed(call: Call) -> Done:
     """The click that counts: it runs, or asks for approval."""
     run = _run(call)
     press = Press(kind=K.CONFIRM, incident_id=run.incident_id, run_id=run.id, step=run.step, plan_hash=call.body.plan_hash)
-    call.submit(press, {"break_glass": call.body.break_glass})
+    call.submit(press, {"break_glass": call.body.break_glass, "override_freeze": call.body.override_freeze})
     return _after(call, "")
 
 

@@ -169,6 +169,7 @@ class Confirm(Asked):
 
     plan_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     break_glass: str | None = None
+    override_freeze: str | None = None
 
 
 class Decide(Asked):

@@ -87,6 +87,9 @@ def run(  # noqa: PLR0917 - one parameter for each option
     break_glass: Annotated[
         str | None, typer.Option(help="Go without approval, with this reason. The leads are told; it is reviewed.")
     ] = None,
+    override_freeze: Annotated[
+        str | None, typer.Option(help="Do not wait for the end of a freeze, with this reason. It is on record; the leads are told.")
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until it is proven, or not.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -101,7 +104,8 @@ def run(  # noqa: PLR0917 - one parameter for each option
             raise typer.Exit(REFUSED)
         if not yes and not typer.confirm("Run it?", err=True):
             raise typer.Exit(REFUSED)
-        done = muster.post(f"/runs/{planned['run']['id']}/run", {"plan_hash": planned["plan_hash"], "break_glass": break_glass})
+        words = {"plan_hash": planned["plan_hash"], "break_glass": break_glass, "override_freeze": override_freeze}
+        done = muster.post(f"/runs/{planned['run']['id']}/run", words)
         found = _watched(muster, done["run"]) if wait and muster.served else done["run"]
         show(found, as_json, run_words)
         if found["state"] in {"failed", "refused"}:
@@ -193,6 +197,7 @@ def plan_words(planned: dict[str, Any]) -> str:
         f"  Undo      {made['undo']}",
         *([f"  Watch     {screen['watch']}"] if screen.get("watch") else []),
         *([f"  Approval  {screen['approvals']} needed: {screen['approvers']}"] if screen.get("approvals") else []),
+        *([f"  HELD UP   {screen['frozen']}"] if screen.get("frozen") else []),
         *([f"  REFUSED   {planned['refusal']}"] if planned["refusal"] else []),
     ]
     return "\n".join(lines)

@@ -238,9 +238,10 @@ Times = Annotated[StrictInt, Field(ge=1, le=10_000)]
 
 
 class Limits(Part):
-    """How much may happen before somebody must think again: runs within `window` by action, target, person and everywhere; `targets` that
-    one run may touch; bad ends in a row until the `breaker` opens; times that one person may `break_glass` in 24 hours; and for how long
-    a `deploy` counts as running whose end nobody reports.
+    """How much may happen before somebody must think again (rules S5, S13, S14, S15, S25).
+
+    Runs within `window` by action, target, person and everywhere; `targets` that one run may touch; bad ends in a row until the `breaker`
+    opens; times that one person may `break_glass` in 24 hours; for how long a `deploy` counts as running whose end nobody reports.
     """
 
     window: Annotated[Duration, Field(gt=0, le=604_800)] = 3600.0

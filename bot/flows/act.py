@@ -9,11 +9,13 @@ from uuid import uuid4
 
 from actions import guards
 from actions.planning import PlanRefused
+from bot.flows import freezing
 from bot.flows.approve import ask, requested, start
 from bot.flows.context import Context
 from bot.flows.errors import Refused
+from bot.flows.leads import tell_leads
 from bot.flows.permit import BUSY, REPETITION, action_of, already, decide, must_pass, not_entitled, requester
-from bot.flows.records import entry, save, say
+from bot.flows.records import entry, save
 from bot.flows.rights import attempt, circle_of, guard_state
 from bot.flows.stop import refuse
 from bot.ports import Press, PressKind, Reply
@@ -121,7 +123,7 @@ def plan(ctx: Context, task: Task) -> Settlement:
     except PlanRefused as refused:
         reason = str(refused)
         return Settled(apply=lambda tx: no_plan(tx, ctx, run_id, reason))
-    return Settled(apply=lambda tx: _planned(tx, ctx, run_id, made, slack_id=task.args.get("slack_id")))
+    return Settled(apply=lambda tx: planned(tx, ctx, run_id, made, slack_id=task.args.get("slack_id")))
 
 
 def no_plan(tx: Tx, ctx: Context, run_id: int, reason: str) -> None:
@@ -134,7 +136,8 @@ def no_plan(tx: Tx, ctx: Context, run_id: int, reason: str) -> None:
         tasks.enqueue(tx, _dialog_task(run.id, run.dialog))
 
 
-def _planned(tx: Tx, ctx: Context, run_id: int, made: Plan, *, slack_id: Json) -> None:
+def planned(tx: Tx, ctx: Context, run_id: int, made: Plan, *, slack_id: Json = None) -> None:
+    """The plan is made: shown where somebody waits for it, and confirmed at once where one click was enough."""
     run, now = runs.get(tx, run_id), ctx.now()
     if run.state is not RunState.PROPOSED:
         return
@@ -174,7 +177,9 @@ def _planned(tx: Tx, ctx: Context, run_id: int, made: Plan, *, slack_id: Json) -
 def _raised(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, made: Plan, *, now: datetime) -> Plan:
     """The same action a second time on one target is one tier higher (rule S14); known only now that the target is."""
     action = action_of(ctx.shelf.pinned(tx, run.runbook), run.step)
-    cleared = guards.repetition(attempt(incident, run, action, made), guard_state(tx, ctx, incident, now=now), now)
+    state = guard_state(tx, ctx, incident, run=run, now=now)
+    made = freezing.said(made, list(state.deploys))
+    cleared = guards.repetition(attempt(incident, run, action, made), state, now)
     if isinstance(cleared, guards.GuardRefused) or not cleared.raised_by:
         return made
     check = Check(name=REPETITION, holds=True, text=cleared.note)
@@ -193,7 +198,8 @@ def submit_plan(tx: Tx, ctx: Context, run: ActionRun, *, plan_hash: str, form: d
         if chosen != dict(run.plan.parameters):
             return _replan(tx, ctx, run, chosen, by=by, now=now)
     break_glass = str(form.get("break_glass") or "").strip() or None
-    confirm(tx, ctx, run, plan_hash=plan_hash, by=by, now=now, break_glass=break_glass)
+    override = str(form.get("override_freeze") or "").strip() or None
+    confirm(tx, ctx, run, plan_hash=plan_hash, by=by, now=now, break_glass=break_glass, override_freeze=override)
     return Reply()
 
 
@@ -232,8 +238,20 @@ def typed(action: Action, asked: Mapping[str, Json], planned: Mapping[str, Json]
     return chosen, errors
 
 
-def confirm(tx: Tx, ctx: Context, run: ActionRun, *, plan_hash: str, by: Actor, now: datetime, break_glass: str | None = None) -> ActionRun:
+def confirm(
+    tx: Tx,
+    ctx: Context,
+    run: ActionRun,
+    *,
+    plan_hash: str,
+    by: Actor,
+    now: datetime,
+    break_glass: str | None = None,
+    override_freeze: str | None = None,
+) -> ActionRun:
     """The click that counts: the run starts, or asks for approval. A second click is told who is at it and changes nothing.
+
+    `break_glass` is the reason for doing without approval, `override_freeze` the one for not waiting until a freeze ends.
 
     Raises:
         Refused: with the reason, who can help, and what can be done instead. Nothing is changed then.
@@ -251,6 +269,10 @@ def confirm(tx: Tx, ctx: Context, run: ActionRun, *, plan_hash: str, by: Actor, 
         )
     if blocked := run.plan.blocked_by:
         raise Refused("check_unmet", f"Not run: {' '.join(check.text for check in blocked)}", offer="plan")
+    if override_freeze:
+        state, circle = guard_state(tx, ctx, incident, run=run, now=now), circle_of(ctx, incident, now=now)
+        asked = attempt(incident, run, action, run.plan)
+        run = freezing.overridden(tx, ctx, run, asked, state, circle=circle, reason=override_freeze, by=by, now=now)
     must_pass(tx, ctx, incident, run, action, now=now)
     decision = decide(tx, ctx, incident, run, action, by=by, plan_hash=plan_hash, break_glass=break_glass, now=now)
     if decision.verdict is approval.Verdict.REFUSED:
@@ -278,20 +300,5 @@ def _must_be_planned(ctx: Context, run: ActionRun, *, now: datetime) -> None:
 def _glass(ctx: Context, run: ActionRun, *, by: Actor, now: datetime, tx: Tx) -> NewEntry:
     """Break-glass tells the leads at once and leaves a review behind (rule S25)."""
     text = f"{by.id} goes without approval for {run.title}: {run.break_glass}"
-    leads = sorted({team.lead for team in ctx.directory.teams if team.lead and team.lead != by.id})
-    for lead in leads:
-        person = ctx.directory.person(lead)
-        if person and person.slack_id:
-            key = f"glass:{run.id}:{lead}"
-            tasks.enqueue(
-                tx,
-                say(
-                    key=key,
-                    screen="notice",
-                    lane=f"dm:{person.slack_id}",
-                    to=person.slack_id,
-                    text=f"INC-{run.incident_id}: {text}",
-                    incident=run.incident_id,
-                ),
-            )
+    tell_leads(tx, ctx, run, text, key=f"glass:{run.id}", but=by.id)
     return entry(EntryKind.BREAK_GLASS, text, now=now, actor=by, run=run.id, step=run.step, reason=run.break_glass)

@@ -33,6 +33,7 @@ class Policy:
     `button_life`: how long a card's buttons may be pressed after it was drawn (rule S10). `plan_life`: how long a plan may be
     confirmed, before the live state must be read again. `approval_life`: minutes that an approval request stands. `bad_ends`: how many
     in a row take an action out of service. `deploy_life`: for how long a change counts as running whose end nobody reports.
+    `autonomous`: the services where actions that have earned it may run by themselves, `automatic_per_day` how many in 24 hours (S30).
     """
 
     default_channel: str = "incidents"
@@ -53,6 +54,8 @@ class Policy:
     rates: Rates = field(default_factory=Rates)
     bad_ends: int = FAILURES
     deploy_life: timedelta = timedelta(hours=1)
+    autonomous: frozenset[str] = frozenset()
+    automatic_per_day: int = 3
     time_zone: str = "UTC"
     drill_hour: int = 10
     redrill_within: timedelta = timedelta(days=21)

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from actions import guards, releases
 from bot.flows import freezing
 from bot.flows.context import Context
-from bot.flows.drawing import buttons, card, freshness_of
+from bot.flows.drawing import buttons, card, freshness_of, roles
 from bot.flows.errors import Refused
 from bot.flows.records import card_task, entry, save, say
 from bot.flows.rights import attempt, circle_of, guard_state, in_world
@@ -145,6 +145,7 @@ def more(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> MoreDial
         safe_actions=safe,
         freshness=freshness_of(tx, runbook, now=now, before=incident.id),
         links={"timeline": ctx.page_url(f"/incidents/{incident.id}")},
+        owners=roles(ctx, incident),
         expires_at=now + ctx.policy.button_life,
     )
 

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from actions import guards
+from bot.flows import standing
 from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.rights import attempt, circle_of, guard_state, in_world
@@ -10,7 +11,7 @@ from bot.flows.wording import name_of
 from runbooks import approval
 from runbooks.incident import Incident
 from runbooks.people import MUSTER, Actor
-from runbooks.run import IN_FLIGHT, ActionRun, RunState
+from runbooks.run import ActionRun, RunState
 from runbooks.runbook import Action, Runbook
 from storage import incidents, runs
 from storage.database import Tx
@@ -18,7 +19,7 @@ from storage.database import Tx
 REPETITION = "repetition"
 """The check that says that a plan's tier was raised because the same was done before."""
 
-BUSY = IN_FLIGHT | {RunState.AWAITING_APPROVAL, RunState.APPROVED}
+BUSY = standing.BUSY
 
 
 def action_of(runbook: Runbook, step: str) -> Action:
@@ -52,13 +53,13 @@ def already(ctx: Context, run: ActionRun) -> str:
 
 
 def must_pass(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: Action, *, now: datetime) -> None:
-    """The guards over what is locked, running and was run lately (rules S5, S11, S12, S14, S16).
+    """The guards over what is locked, running, frozen, out of service and was run lately (rules S5, S9, S11 to S16).
 
     Raises:
         Refused: with the first guard's sentence.
     """
     assert run.plan is not None
-    cleared = guards.guard(attempt(incident, run, action, run.plan), guard_state(tx, ctx, incident, now=now), now=now)
+    cleared = guards.guard(attempt(incident, run, action, run.plan), guard_state(tx, ctx, incident, run=run, now=now), now=now)
     if isinstance(cleared, guards.GuardRefused):
         raise Refused(cleared.reason.value, cleared.text, offer="plan")
     if cleared.raised_by and all(check.name != REPETITION for check in run.plan.checks):
@@ -88,7 +89,10 @@ def decide(
     now: datetime,
     break_glass: str | None = None,
 ) -> approval.Decision:
+    """The approvals' and the grants' word; for a run that nobody pressed, what it has earned (rule S30)."""
     assert run.plan is not None
+    if run.automatic:
+        return standing.decide(tx, ctx, incident, run, action, now=now)
     day = in_world(tx, incident, runs.recent(tx, since=now - timedelta(hours=24), person=by.id))
     return approval.decide(
         plan=run.plan,

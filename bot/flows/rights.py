@@ -3,14 +3,17 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from actions.guards import Attempt, HeldLock, Pause, State
+from actions.guards import Attempt, HeldLock, OutOfService, Pause, State
+from actions.situation import action_key
+from bot.flows import freezing
 from bot.flows.context import Context
 from runbooks.approval import Circle
 from runbooks.incident import Incident
 from runbooks.operation import Plan
+from runbooks.people import MUSTER
 from runbooks.run import IN_FLIGHT, ActionRun
 from runbooks.runbook import Action
-from storage import incidents, locks, runs, switches
+from storage import breakers, incidents, locks, runs, switches
 from storage.database import Tx
 
 PAUSED = "paused"
@@ -23,13 +26,14 @@ def circle_of(ctx: Context, incident: Incident, *, now: datetime) -> Circle:
     return Circle(directory=ctx.directory, on_call=duty, commander=incident.commander, service=incident.service)
 
 
-def guard_state(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> State:
-    """What the guards look at: locks, what runs and ran, whether everything is paused."""
+def guard_state(tx: Tx, ctx: Context, incident: Incident, *, run: ActionRun | None = None, now: datetime) -> State:
+    """What the guards look at: locks, what runs and ran, what is frozen, paused or out of service. `run` may have lifted a freeze."""
+    circle = circle_of(ctx, incident, now=now)
     lately = {run.id: run for run in runs.recent(tx, since=now - LOOK_BACK)}
     lately |= {run.id: run for run in runs.of_incident(tx, incident.id)}
     lately |= {run.id: run for run in runs.in_states(tx, IN_FLIGHT)}
     same_world = in_world(tx, incident, lately.values())
-    held = locks.held(tx, {lock_name(incident, run.target) for run in same_world}, now=now)
+    held = locks.held(tx, {name for run in same_world for name in lock_names(incident, run)}, now=now)
     return State(
         runs=same_world,
         locks=[
@@ -37,9 +41,27 @@ def guard_state(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> S
             for name, lock in held.items()
         ],
         pause=pause(tx),
-        names={person.id: person.name for person in ctx.directory.people},
+        freezes=freezing.freezes(ctx, incident, run=run, circle=circle, now=now),
+        deploys=freezing.deploys(tx, ctx, incident, run=run, circle=circle, now=now),
+        out_of_service={} if incident.is_drill else out_of_service(tx, ctx),
+        names={MUSTER.id: "Muster", **{person.id: person.name for person in ctx.directory.people}},
         owners={runbook.id: runbook.header.owner for runbook in ctx.shelf.library.all},
+        rates=ctx.policy.rates,
     )
+
+
+def out_of_service(tx: Tx, ctx: Context) -> dict[str, OutOfService]:
+    """What the breaker has taken out, with the owner who puts it back (rule S15)."""
+    return {
+        action_key(one.runbook, one.step): OutOfService(
+            since_at=one.opened_at,
+            failures=one.failures,
+            owner=runbook.header.owner if (runbook := ctx.shelf.runbook(one.runbook)) else "its owner",
+            run_id=one.run_id,
+        )
+        for one in breakers.open_ones(tx)
+        if one.opened_at is not None
+    }
 
 
 def in_world(tx: Tx, incident: Incident, found: Iterable[ActionRun]) -> list[ActionRun]:
@@ -57,6 +79,34 @@ def in_world(tx: Tx, incident: Incident, found: Iterable[ActionRun]) -> list[Act
 def lock_name(incident: Incident, target: str) -> str:
     """A target's lock; each world has its own."""
     return f"{incident.world or 'production'}|{target}"
+
+
+def lock_names(incident: Incident, run: ActionRun) -> list[str]:
+    """The locks of everything that a run touches: its target, and of several changes as one each part's (rules S12, S24)."""
+    return [lock_name(incident, target) for target in dict.fromkeys([run.target, *(run.plan.targets if run.plan else ())])]
+
+
+def take_locks(tx: Tx, incident: Incident, run: ActionRun, *, owner: str, until_at: datetime, now: datetime) -> HeldLock | None:
+    """Take or extend all of a run's locks; where one is another's, none is taken and that one is answered."""
+    for name in lock_names(incident, run):
+        lock = locks.take(tx, name, run_id=run.id, owner=owner, until_at=until_at, now=now)
+        if lock.run_id != run.id:
+            release_locks(tx, incident, run)
+            target = name.split("|", 1)[1]
+            return HeldLock(target=target, run_id=lock.run_id, owner=lock.owner, since_at=lock.taken_at, until_at=lock.until_at)
+    return None
+
+
+def hold_locks(tx: Tx, incident: Incident, run: ActionRun, *, owner: str, until_at: datetime, now: datetime) -> None:
+    """Hold what a run has changed for longer; what another has taken meanwhile stays theirs."""
+    for name in lock_names(incident, run):
+        locks.take(tx, name, run_id=run.id, owner=owner, until_at=until_at, now=now)
+
+
+def release_locks(tx: Tx, incident: Incident, run: ActionRun) -> None:
+    """Let go of everything that this run holds."""
+    for name in lock_names(incident, run):
+        locks.release(tx, name, run.id)
 
 
 def pause(tx: Tx) -> Pause | None:
@@ -78,5 +128,8 @@ def attempt(incident: Incident, run: ActionRun, action: Action, plan: Plan) -> A
         person=run.requested_by,
         key=run.key,
         environment=incident.environment,
+        service=incident.service,
+        tier=plan.tier,
         count=plan.proposal.count,
+        parts=plan.targets,
     )

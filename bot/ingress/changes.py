@@ -22,10 +22,17 @@ from bot.ingress.payload import (
     text_of,
 )
 from bot.ingress.source import Options, PayloadInvalid, SourceSettings
-from runbooks.change import Change, ChangeKind
+from runbooks.change import Change, ChangeKind, ChangeState
 
 MOST_CHANGES = 1_000  # in one delivery; more is a mistake, not a day's work
-_FIELDS = {"key", "kind", "title", "service", "target", "author", "link", "changed_at"}
+_FIELDS = {"key", "kind", "title", "service", "target", "author", "link", "changed_at", "state"}
+_GITHUB_STATES = {
+    "success": ChangeState.FINISHED,
+    "in_progress": ChangeState.STARTED,
+    "failure": ChangeState.FAILED,
+    "error": ChangeState.FAILED,
+}
+_GITHUB_WORDS = {ChangeState.FINISHED: "deployed", ChangeState.STARTED: "is being deployed", ChangeState.FAILED: "failed to deploy"}
 _KINDS = {kind.value: kind for kind in ChangeKind}
 
 
@@ -38,7 +45,8 @@ class ChangeSettings(SourceSettings):
 def parse_changes(body: bytes, headers: Mapping[str, str], options: Options) -> list[Change]:
     """Every change of one delivery: an object, a list of them, or a GitHub event (by the header `X-GitHub-Event`).
 
-    A GitHub event that tells of no finished deployment is accepted and carries no change.
+    A change that is said to be `started` ends with a delivery under the same key that says `finished` or `failed`. A GitHub event that
+    tells of no deployment that has begun or ended is accepted and carries no change.
 
     Raises:
         PayloadInvalid: it is none of these.
@@ -59,6 +67,11 @@ def _of_ours(entry: dict[str, Any], where: str, options: Options) -> Change:
     title = text_of(entry.get("title"), f"{where}: title", longest=LONGEST_TEXT)
     if not title:
         raise PayloadInvalid(f"{where}: title is missing; it says what was changed")
+    state = entry.get("state", ChangeState.FINISHED.value)
+    if state not in {one.value for one in ChangeState}:
+        raise PayloadInvalid(f"{where}: state must be one of {', '.join(one.value for one in ChangeState)}")
+    if state == ChangeState.STARTED.value and not entry.get("key"):
+        raise PayloadInvalid(f"{where}: key is missing; a change that has started ends under the same key")
     texts = {name: text_of(entry.get(name), f"{where}: {name}", longest=LONGEST_LABEL) for name in ("service", "target", "author")}
     changed_at = moment_of(entry.get("changed_at"), f"{where}: changed_at", received_at=options.received_at)
     facts = {"kind": kind, "title": title, "changed_at": changed_at.isoformat(), **texts}
@@ -71,6 +84,7 @@ def _of_ours(entry: dict[str, Any], where: str, options: Options) -> Change:
         target=texts["target"] or None,
         author=texts["author"] or None,
         link=link_of(entry.get("link")),
+        state=ChangeState(state),
         changed_at=changed_at,
     )
 
@@ -79,7 +93,8 @@ def _of_github(event: str, body: dict[str, Any], options: Options) -> list[Chang
     if event != "deployment_status":
         return []
     status = object_of(body.get("deployment_status"), "deployment_status")
-    if status.get("state") != "success":
+    state = _GITHUB_STATES.get(str(status.get("state")))
+    if state is None:
         return []
     deployment = object_of(body.get("deployment"), "deployment")
     repository = text_of(object_of(body.get("repository"), "repository").get("full_name"), "repository.full_name", longest=LONGEST_LABEL)
@@ -97,11 +112,12 @@ def _of_github(event: str, body: dict[str, Any], options: Options) -> list[Chang
             key=f"{options.source}/{number}",
             source=options.source,
             kind=ChangeKind.DEPLOY,
-            title=f"{repository} {ref} deployed to {environment or 'an environment without a name'}",
+            title=f"{repository} {ref} {_GITHUB_WORDS[state]} to {environment or 'an environment without a name'}",
             service=_service(repository, options),
             target=environment or None,
             author=author or None,
             link=link_of(status.get("log_url")) or link_of(status.get("target_url")),
+            state=state,
             changed_at=moment_of(status.get("created_at"), "deployment_status.created_at", received_at=options.received_at),
         )
     ]

@@ -19,6 +19,9 @@ def approval_request(screen: ApprovalRequest) -> Drawn:
     for paragraph in plan_text(screen, plan.made_at):
         sheet.add(section(paragraph))
     sheet.add(context(plans.checks(plan.checks, "", now=plan.made_at)))
+    if run.freeze_override:
+        names = " and ".join(text.line(name, 120) for name in run.freeze_override.names[:3])
+        sheet.add(section(f"*Overrides {names}:* {text.sentence(text.line(run.freeze_override.reason, 400))}"))
     if screen.decided:
         sheet.add(section(f"*{text.sentence(text.told(screen.decided, 600, near=screen.until_at))}*"))
     else:

@@ -173,6 +173,9 @@ def more_dialog(screen: MoreDialog) -> Json:
         _actions(sheet, "Safe actions", screen.safe_actions, screen)
         sheet.add(section("*The incident*"))
         sheet.add_all(rows(_incident_rows(screen)))
+    if screen.owners:
+        named = (f"{'ML' if role == 'ml' else role.capitalize()} {text.line(team, 60)}" for role, team in screen.owners.items())
+        sheet.add(context(DOT.join(named)))
     sheet.add(section("*The runbook*"))
     why = button("Wrong runbook?…", _more_press(PressKind.WHY, screen), spoken="Why this runbook, and say if it is wrong")
     sheet.add(section(trust_line(screen.freshness), accessory=why if incident.is_open else None))

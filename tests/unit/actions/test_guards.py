@@ -1,5 +1,6 @@
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,11 +9,12 @@ from actions.guards import (
     RULES,
     UNDO_RULES,
     Attempt,
-    Breaker,
     Cleared,
+    Deploy,
     Freeze,
     GuardRefused,
     HeldLock,
+    OutOfService,
     Pause,
     Rates,
     Reason,
@@ -22,6 +24,7 @@ from actions.guards import (
     already_running,
     broken,
     cooling,
+    deploying,
     frozen,
     guard,
     guard_page,
@@ -32,7 +35,8 @@ from actions.guards import (
     paused,
     wide,
 )
-from runbooks.run import RunState, Verdict
+from runbooks.run import RunState
+from runbooks.severity import Tier
 from tests.acting import NOW, REF, action, at, plan, run_of, runbook, runner
 from tests.acting import backend as recording
 
@@ -62,13 +66,6 @@ class Story:
     attempt: Attempt = FIRST
 
 
-def failed(number: int) -> Any:
-    return run_of(
-        run_id=number, incident_id=number, target=f"thing/{number}", state=RunState.FAILED, started=-7200 + number,
-        verdict=Verdict.FAILED, verdict_at=at(-7000 + number),
-    )  # fmt: skip
-
-
 STORIES = {
     "S16": Story(
         rule=paused,
@@ -79,14 +76,21 @@ STORIES = {
     "S15": Story(
         rule=broken,
         reason=Reason.BREAKER,
-        state=State(runs=[failed(1), failed(2), failed(3)], owners={REF.id: "ml-platform"}),
-        words="failed 3 times in a row and is out of service until ml-platform has looked at it.",
+        state=State(out_of_service={f"{REF.id}/turn-up": OutOfService(since_at=at(-60), failures=3, owner="ml-platform")}),
+        words="failed 3 times in a row and is out of service since 01:59 UTC (1 min ago), until ml-platform has looked at it",
     ),
     "S9": Story(
         rule=frozen,
         reason=Reason.FROZEN,
-        state=State(freezes=[Freeze(name="Black Friday", from_at=at(-60), until_at=at(HOUR))]),
-        words="Not run: Black Friday freezes changes for another 1 h.",
+        state=State(freezes=[Freeze(name="Black Friday", from_at=at(-60), until_at=at(HOUR), helpers=("Ben", "Dov"))]),
+        words="Not run: Black Friday freezes changes until 03:00 UTC, another 1 h. Ben or Dov can override it, with a reason.",
+    ),
+    "S5 deploy": Story(
+        rule=deploying,
+        reason=Reason.DEPLOYING,
+        state=State(deploys=[Deploy(title="api v42", author="cleo", since_at=at(-60), until_at=at(HOUR), helpers=("Ben",))]),
+        words='"api v42" by cleo began 01:59 UTC (1 min ago) and its end was not reported.',
+        attempt=attempt(tier=Tier.R2),
     ),
     "S11": Story(
         rule=once,
@@ -110,8 +114,8 @@ STORIES = {
         rule=wide,
         reason=Reason.BLAST_RADIUS,
         state=State(),
-        words="would touch 3 targets at once; 1 is the limit.",
-        attempt=attempt(count=3),
+        words="would touch 11 targets at once; 10 is the limit.",
+        attempt=attempt(count=11),
     ),
     "S14 at_most": Story(
         rule=often,
@@ -132,7 +136,7 @@ STORIES = {
             runs=[run_of(run_id=n, incident_id=n, step=f"s{n}", target=f"thing/{n}", requested_by="ben", started=-600 * n) for n in (1, 2)],
             rates=Rates(person=2),
         ),
-        words="ben had 2 runs in 1 h, the limit. The next is possible in 40 min.",
+        words="ben had 2 runs in 1 h, and 2 is the limit. The next is possible at 02:40 UTC, in 40 min.",
     ),
 }
 
@@ -241,22 +245,34 @@ def test_what_changed_nothing_counts_for_nothing(state: RunState) -> None:
     )
 
 
-def test_s15_one_good_end_closes_the_breaker() -> None:
-    """Failures with a verified run among them are no series; neither are failures from before the owner's reset."""
-    good = run_of(run_id=4, incident_id=4, target="thing/4", started=-6000, verdict=Verdict.VERIFIED, verdict_at=at(-5900))
-    assert guard(attempt(), State(runs=[failed(1), failed(2), failed(3), good]), now=NOW) == Cleared()
-    reset = State(runs=[failed(1), failed(2), failed(3)], breaker=Breaker(reset_at=at(-10)))
-    assert guard(attempt(), reset, now=NOW) == Cleared()
+def test_s15_the_breaker_is_the_actions_own() -> None:
+    """Another action of the same runbook, and the same step of another runbook, stay in service."""
+    out = OutOfService(since_at=at(-60), failures=3, owner="ml-platform")
+    for name in (f"{REF.id}/turn-down", "other/turn-up"):
+        assert guard(attempt(), State(out_of_service={name: out}), now=NOW) == Cleared()
+
+
+def test_s5_a_deploy_holds_up_only_what_is_wide() -> None:
+    """A deploy that runs is no obstacle to what is reversible and narrow, nor once it is overridden or counts as over."""
+    deploy = Deploy(title="api v42", since_at=at(-60), until_at=at(60))
+    assert guard(attempt(tier=Tier.R1), State(deploys=[deploy]), now=NOW) == Cleared()
+    assert isinstance(guard(attempt(tier=Tier.R3), State(deploys=[deploy]), now=NOW), GuardRefused)
+    for other in (replace(deploy, overridden_by="ben"), replace(deploy, until_at=NOW)):
+        assert guard(attempt(tier=Tier.R3), State(deploys=[other]), now=NOW) == Cleared()
 
 
 def test_s9_a_freeze_is_lifted_only_on_record_and_only_where_it_holds() -> None:
-    """A freeze with a name under its override, of another environment, or at another time does not hold anybody up."""
-    on = Freeze(name="freeze", from_at=at(-60), until_at=at(60), environment="production")
+    """A freeze with a name under its override, of another place, service or tier, or at another time does not hold anybody up."""
+    on = Freeze(
+        name="freeze", from_at=at(-60), until_at=at(60), environments=frozenset({"production"}), tiers=frozenset({Tier.R1, Tier.R2})
+    )
     for other in (
-        Freeze(name="freeze", from_at=at(-60), until_at=at(60), overridden_by="cleo"),
-        Freeze(name="freeze", from_at=at(-60), until_at=at(60), environment="staging"),
-        Freeze(name="freeze", from_at=at(1), until_at=at(60)),
-        Freeze(name="freeze", from_at=at(-60), until_at=NOW),
+        replace(on, overridden_by="cleo"),
+        replace(on, environments=frozenset({"staging"})),
+        replace(on, services=frozenset({"search"})),
+        replace(on, tiers=frozenset({Tier.R3})),
+        replace(on, from_at=at(1)),
+        replace(on, until_at=NOW),
     ):
         assert guard(attempt(), State(freezes=[other]), now=NOW) == Cleared()
     assert isinstance(guard(attempt(), State(freezes=[on]), now=NOW), GuardRefused)
@@ -297,8 +313,8 @@ def test_refusals_say_when_it_would_be_possible() -> None:
         refused = guard(story.attempt, story.state, now=NOW)
         assert isinstance(refused, GuardRefused)
         if refused.possible_at is not None:
-            timed[name] = lambda story=story, when=refused.possible_at: guard(story.attempt, story.state, now=when)
-    assert set(timed) == {"S9", "S12", "S14 cooldown", "S14 velocity"}
+            timed[name] = partial(guard, story.attempt, story.state, now=refused.possible_at)
+    assert set(timed) == {"S9", "S5 deploy", "S12", "S14 cooldown", "S14 velocity"}
     assert all(isinstance(later(), Cleared) for later in timed.values())
 
 

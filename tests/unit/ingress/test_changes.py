@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bot.ingress.changes import ChangeSettings, parse_changes
 from bot.ingress.source import Options, PayloadInvalid
-from runbooks.change import Change, ChangeKind
+from runbooks.change import Change, ChangeKind, ChangeState
 
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 OPTIONS = Options(source="deploys", received_at=NOW, settings=ChangeSettings(services={"harbor/answers": "answers"}))
@@ -80,10 +80,32 @@ def test_github_tells_of_a_deployment_as_it_does() -> None:
     assert change.link == "https://github.com/harbor/answers/actions/runs/1"
 
 
+@pytest.mark.parametrize(
+    ("said", "state"), [("in_progress", "started"), ("success", "finished"), ("failure", "failed"), ("error", "failed")]
+)
+def test_github_tells_how_far_a_deployment_is(said: str, state: str) -> None:
+    """Each delivery about one deployment has the same key, so that its end ends what has begun."""
+    status = {**DEPLOYED["deployment_status"], "state": said}
+    (change,) = read({**DEPLOYED, "deployment_status": status}, GITHUB)
+    assert (change.key, change.state.value) == ("deploys/42", state)
+
+
+def test_a_change_that_has_started_needs_a_key() -> None:
+    """Without a key its end could never be told; with one, and for what is done already, all is well."""
+    begun = {"kind": "deploy", "title": "answers 8.1.2", "state": "started"}
+    with pytest.raises(PayloadInvalid, match="key is missing"):
+        read(begun)
+    (change,) = read({**begun, "key": "build-812"})
+    assert change.state is ChangeState.STARTED
+    assert read({"kind": "deploy", "title": "answers 8.1.2"})[0].state is ChangeState.FINISHED
+    with pytest.raises(PayloadInvalid, match="state must be one of started, finished, failed"):
+        read({**begun, "key": "build-812", "state": "on fire"})
+
+
 def test_other_events_of_github_are_no_change() -> None:
-    """A deployment that is still running, or failed, and every other event changes nothing."""
-    running = {**DEPLOYED, "deployment_status": {"state": "in_progress"}}
-    assert read(running, GITHUB) == []
+    """A deployment that has not begun, and every other event, changes nothing."""
+    queued = {**DEPLOYED, "deployment_status": {"state": "queued"}}
+    assert read(queued, GITHUB) == []
     assert read({"zen": "Keep it logically awesome."}, {"x-github-event": "ping"}) == []
 
 
