@@ -409,6 +409,7 @@ def dialogs() -> Iterator[Dialog]:
         safe_actions=(*SAFE, WITHHELD),
         freshness=FRESH,
         links={"timeline": "https://muster.example.com/i/42", "bad": "javascript:alert(1)"},
+        owners={"platform": "ML platform", "ml": "<!channel> & co", "support": "Support"},
         expires_at=NOW,
     )
     yield MoreDialog(incident=DRILL, freshness=STALE, expires_at=NOW)

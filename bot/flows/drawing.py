@@ -217,3 +217,11 @@ def _notes(incident: Incident) -> list[str]:
 
 def _person(ctx: Context, person_id: str | None) -> Person | None:
     return ctx.directory.person(person_id) if person_id else None
+
+
+def roles(ctx: Context, incident: Incident) -> dict[str, str]:
+    """Teams by what they answer for in the incident's service, by their names."""
+    service = ctx.service(incident.service)
+    found = service.roles if service else {}
+    teams = {role.value: (ctx.directory.team(team), team) for role, team in found.items()}
+    return {role: (team.name if team and team.name else key) for role, (team, key) in teams.items()}

@@ -63,6 +63,7 @@ def shown(asked: Asked) -> Shown:
         values = {
             "incident": incident,
             "card": card,
+            "roles": drawing.roles(context, incident),
             "entries": entries,
             "lane_of": lane_of,
             "kind_of": kind_of,
