@@ -29,7 +29,7 @@ ANSWERS_FOR: Mapping[IncidentClass, OwnerRole] = MappingProxyType(
         IncidentClass.SECURITY: OwnerRole.RISK,
     }
 )
-"""Whose kind of trouble it is where a service names no team for the class itself (mission E2)."""
+"""Whose kind of trouble it is where neither the service nor a runbook names a team (mission E2)."""
 
 
 class Service(Value):
@@ -47,9 +47,13 @@ class Service(Value):
     owners: dict[str, str] = {}
     links: dict[str, str] = {}
 
-    def answers_for(self, kind: IncidentClass) -> str | None:
-        """The team named for this class of incident, else for the role whose kind of trouble it is; None where neither is."""
-        return self.owners.get(kind.value) or self.owners.get(ANSWERS_FOR[kind].value)
+    def owner_of(self, kind: IncidentClass, *, runbook_owner: str, known: bool) -> str:
+        """Who owns an incident of this class: the team named for the class, else the runbook's owner.
+
+        Trouble that no runbook is written for (`known` is false) belongs to the role whose kind of trouble it is.
+        """
+        role = None if known else self.owners.get(ANSWERS_FOR[kind].value)
+        return self.owners.get(kind.value) or role or runbook_owner or self.owner
 
     @property
     def roles(self) -> dict[OwnerRole, str]:

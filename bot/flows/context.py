@@ -153,7 +153,8 @@ class Context:
         service = self.service(incident.service)
         if service is None:
             return runbook.header.owner
-        return service.answers_for(incident.incident_class) or runbook.header.owner or service.owner
+        known = not runbook.header.fallback
+        return service.owner_of(incident.incident_class, runbook_owner=runbook.header.owner, known=known)
 
     def page_url(self, path: str) -> str:
         """A page of this server as people reach it."""
