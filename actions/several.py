@@ -91,6 +91,7 @@ class AsOne(ABC):
         """Make every part as in `value`, in order; where one fails, put back those before it, in reverse.
 
         Raises:
+            Conflict: somebody else changed a part; everything that was done is put back.
             Rejected: a part could not be changed; everything is as before.
             OutcomeUnknown: a part may or may not have been changed, or could not be put back.
         """
@@ -167,8 +168,23 @@ class AsOne(ABC):
                 raise OutcomeUnknown(f"{_named(move.part, error)}{_so_far(done)}") from error
             except BackendError as error:
                 _put_back(done, error, move, left)
-                raise _certain(move.part, error, done) from error
+                raise self._certain(call, move.part, error, done, left) from error
         return afterwards(lambda: self.read(call, timeout=left()))
+
+    def _certain(
+        self, call: Call, part: Part, error: BackendError, done: Sequence[tuple[_Move, Reading]], left: Callable[[], float]
+    ) -> BackendError:
+        """Nothing is changed any more; what was, was put back."""
+        back = f" Put back as before: {', '.join(move.part.name for move, _ in reversed(done))}." if done else ""
+        text = f"{_named(part, error)}{back}"
+        if isinstance(error, Throttled):
+            return Throttled(text, retry_after=error.retry_after)
+        if not isinstance(error, Conflict):
+            return Rejected(text)
+        try:
+            return Conflict(text, current=self.read(call, timeout=left()))
+        except BackendError:  # how the others stand cannot be said; that nothing is changed can
+            return Rejected(text)
 
 
 class Several(AsOne):
@@ -265,13 +281,6 @@ def _put_back(done: Sequence[tuple[_Move, Reading]], error: BackendError, failed
         except BackendError as worse:
             reason = f"{_named(failed.part, error)} And what was done before it could not be put back: {_named(move.part, worse)}"
             raise OutcomeUnknown(reason) from worse
-
-
-def _certain(part: Part, error: BackendError, done: Sequence[tuple[_Move, Reading]]) -> BackendError:
-    """Nothing is changed any more; what was, was put back."""
-    back = f" Put back as before: {', '.join(move.part.name for move, _ in reversed(done))}." if done else ""
-    text = f"{_named(part, error)}{back}"
-    return Throttled(text, retry_after=error.retry_after) if isinstance(error, Throttled) else Rejected(text)
 
 
 def _so_far(done: Sequence[tuple[_Move, Reading]]) -> str:

@@ -10,22 +10,23 @@ import structlog
 
 from actions.verification import judge, window
 from actions.wording import number
-from bot.flows import permit, register, stop, undo
+from bot.flows import mend, permit, register, standing, stop, undo
 from bot.flows.context import Context
 from bot.flows.errors import Refused
+from bot.flows.execution import action_of, diagnostic_of, load
 from bot.flows.records import entry, redraw_run, save, say
 from bot.flows.respond import measure
-from bot.flows.rights import lock_name
+from bot.flows.rights import hold_locks, release_locks, take_locks
 from bot.flows.sweeping import PUT_OFF, each
 from bot.flows.wording import name_of
 from bot.settlement import Settled, Settlement
 from runbooks.incident import Incident
 from runbooks.operation import Measurement, Outcome, OutcomeStatus
 from runbooks.people import MUSTER, Actor
-from runbooks.run import BEFORE_RUNNING, ActionRun, RunState, Sample, Verdict
-from runbooks.runbook import Action, Diagnostic, Otherwise, Runbook
+from runbooks.run import BEFORE_RUNNING, ActionRun, RampState, RunState, Sample, Verdict
+from runbooks.runbook import Action, Otherwise, Runbook
 from runbooks.timeline import EntryKind, NewEntry
-from storage import incidents, locks, runs, tasks
+from storage import incidents, mitigations, runs, tasks
 from storage.database import Tx
 from storage.killpoints import POINTS, reach
 from storage.tasks import NewTask, Task
@@ -49,37 +50,22 @@ STUCK = timedelta(seconds=60)
 def execute(ctx: Context, task: Task) -> Settlement:
     """Do it, once. Found running already means that an earlier attempt died in the middle: then look first."""
     run_id = int(task.args["run"])
-    run, incident, runbook = ctx.read(lambda tx: _load(tx, ctx, run_id))
+    run, incident, runbook = ctx.read(lambda tx: load(tx, ctx, run_id))
     if run.state is RunState.APPROVED:
-        before = measure(ctx, incident, _diagnostic(runbook, run))
+        before = measure(ctx, incident, diagnostic_of(runbook, run))
         run = ctx.write(lambda tx: _claim(tx, ctx, run_id, before, task=task), name="claim_run")
         if run.state is not RunState.RUNNING:
             return Settled(result={"state": run.state.value})
+        if run.ramp is not None:
+            return Settled(result={"stages": "begin"})  # they fall due one after the other; see `bot.flows.ramp`
         reach(POINTS["K5"])
         outcome = _call(ctx, run, incident, runbook)
         return Settled(apply=lambda tx: _settle(tx, ctx, run_id, outcome, looked=False))
-    if run.state is not RunState.RUNNING:
+    if run.state is not RunState.RUNNING or run.ramp is not None:
         return Settled(result={"state": run.state.value})
     ctx.write(lambda tx: tasks.renew(tx, task, HOLD), name="hold_run")
     outcome = _look_first(ctx, run, incident, runbook)
     return Settled(apply=lambda tx: _settle(tx, ctx, run_id, outcome, looked=True))
-
-
-def _load(tx: Tx, ctx: Context, run_id: int) -> tuple[ActionRun, Incident, Runbook]:
-    run = runs.get(tx, run_id)
-    return run, incidents.get(tx, run.incident_id), ctx.shelf.pinned(tx, run.runbook)
-
-
-def _diagnostic(runbook: Runbook, run: ActionRun) -> Diagnostic:
-    found = runbook.diagnostic(_action(runbook, run).verify.diagnostic)
-    assert found is not None, "loading has checked that the diagnostic exists"
-    return found
-
-
-def _action(runbook: Runbook, run: ActionRun) -> Action:
-    action = runbook.action(run.step)
-    assert action is not None, "a run names an action of its own pinned version"
-    return action
 
 
 def _call(ctx: Context, run: ActionRun, incident: Incident, runbook: Runbook) -> Outcome:
@@ -90,22 +76,26 @@ def _call(ctx: Context, run: ActionRun, incident: Incident, runbook: Runbook) ->
 def _look_first(ctx: Context, run: ActionRun, incident: Incident, runbook: Runbook) -> Outcome:
     """What the world says of an attempt that died. Only where it surely did not happen, and soon after, it is done now."""
     assert run.plan is not None
-    looked = ctx.runner_for(incident).reconcile(run.plan)
+    looked = mend.as_one(ctx, run, incident, run.plan, ctx.runner_for(incident).reconcile(run.plan))
     fresh = run.started_at is not None and ctx.now() - run.started_at < ctx.policy.plan_life
-    if looked.status is not OutcomeStatus.REFUSED or not fresh:
+    if looked.status is not OutcomeStatus.REFUSED or not fresh or mend.was_mended(ctx, run):
         return looked
     try:
-        ctx.read(lambda tx: _must_still_be_wanted(tx, ctx, run.id))
+        ctx.read(lambda tx: must_still_be_wanted(tx, ctx, run.id))
     except Refused as refused:
         return looked.model_copy(update={"reason": str(refused)})
     log.info("run.resumed", run=run.id, looked=looked.reason)
     return _call(ctx, run, incident, runbook)
 
 
-def _must_still_be_wanted(tx: Tx, ctx: Context, run_id: int) -> None:
-    """What stops a run before its start also stops its second start: a pause, a right that is gone (rules S4, S16)."""
-    run, incident, runbook = _load(tx, ctx, run_id)
-    action, now = _action(runbook, run), ctx.now()
+def must_still_be_wanted(tx: Tx, ctx: Context, run_id: int) -> None:
+    """What stops a run before its start also stops its second start: a pause, a right that is gone (rules S4, S16).
+
+    Raises:
+        Refused: with the reason.
+    """
+    run, incident, runbook = load(tx, ctx, run_id)
+    action, now = action_of(runbook, run), ctx.now()
     permit.must_pass(tx, ctx, incident, run, action, now=now)
     permit.must_be_entitled(tx, ctx, incident, run, action, now=now)
 
@@ -116,12 +106,12 @@ def _claim(tx: Tx, ctx: Context, run_id: int, before: Measurement, *, task: Task
     Fenced by the task's attempt: a worker that was stopped for longer than its lease must not begin what another one has begun.
     """
     tasks.renew(tx, task, HOLD)
-    run, incident, runbook = _load(tx, ctx, run_id)
+    run, incident, runbook = load(tx, ctx, run_id)
     now = ctx.now()
     if run.state is not RunState.APPROVED:
         return run
-    action = _action(runbook, run)
-    by = Actor.model_validate({"kind": "person", "id": run.requested_by})
+    action = action_of(runbook, run)
+    by = permit.requester(run)
     if not incident.is_open:
         return stop.refuse(tx, run, reason=f"{incident.ref} is resolved; nothing was changed.", now=now, by=by, tell=True)
     try:
@@ -130,13 +120,14 @@ def _claim(tx: Tx, ctx: Context, run_id: int, before: Measurement, *, task: Task
     except Refused as refused:
         return stop.refuse(tx, run, reason=str(refused), now=now, by=by, tell=True)
     until = now + timedelta(seconds=action.verify.settle + action.verify.within) + LOCK_SPARE
-    lock = locks.take(tx, lock_name(incident, run.target), run_id=run.id, owner=run.requested_by, until_at=until, now=now)
-    if lock.run_id != run.id:
-        reason = f"{lock.owner} is changing {run.target} since {lock.taken_at:%H:%M:%S} UTC. You will see the result here."
+    lock = take_locks(tx, incident, run, owner=run.requested_by, until_at=until, now=now)
+    if lock is not None:
+        reason = f"{lock.owner} is changing {lock.target} since {lock.since_at:%H:%M:%S} UTC. You will see the result here."
         return stop.refuse(tx, run, reason=reason, now=now, by=by, tell=True)
     value = before.value if before.error is None else None
-    running = run.to(RunState.RUNNING, started_at=now, value_before=value, unit=before.unit)
-    runs.save(tx, running, was=run.state, next_at=None)
+    staged = RampState(next_at=now) if action.ramp else None
+    running = run.to(RunState.RUNNING, started_at=now, value_before=value, unit=before.unit, ramp=staged)
+    runs.save(tx, running, was=run.state, next_at=now if staged else None)
     said = entry(
         EntryKind.RUN_STARTED, f"{run.title} starts on {run.target}.", now=now, run=run.id, step=run.step, key=run.key, before=value
     )
@@ -146,22 +137,23 @@ def _claim(tx: Tx, ctx: Context, run_id: int, before: Measurement, *, task: Task
 
 def _settle(tx: Tx, ctx: Context, run_id: int, outcome: Outcome, *, looked: bool) -> None:
     """Write what is known of the attempt: it took effect, it surely did not, or nobody knows yet."""
-    run, incident, runbook = _load(tx, ctx, run_id)
+    run, incident, runbook = load(tx, ctx, run_id)
     if run.state not in {RunState.RUNNING, RunState.UNKNOWN}:
         return
     now = ctx.now()
     match outcome.status:
         case OutcomeStatus.APPLIED:
-            _applied(tx, ctx, run, incident=incident, action=_action(runbook, run), outcome=outcome, looked=looked, now=now)
+            applied(tx, ctx, run, incident=incident, action=action_of(runbook, run), outcome=outcome, looked=looked, now=now)
         case OutcomeStatus.REFUSED:
-            _not_applied(tx, run, incident, outcome, looked=looked, now=now)
+            not_applied(tx, run, incident, outcome, looked=looked, now=now)
         case OutcomeStatus.UNKNOWN:
             _unknown(tx, ctx, run, incident, outcome, now=now)
 
 
-def _applied(
+def applied(
     tx: Tx, ctx: Context, run: ActionRun, *, incident: Incident, action: Action, outcome: Outcome, looked: bool, now: datetime
 ) -> None:
+    """It took effect: from now on it is watched, and it stands in the register."""
     assert run.plan is not None
     executed = run.to(RunState.VERIFYING, executed_at=now, outcome=outcome)
     starts_at, ends_at = window(action.verify, executed_at=now)
@@ -169,7 +161,7 @@ def _applied(
     runs.save(tx, executed, was=run.state, next_at=starts_at)
     # The watch begins now, perhaps long after the claim: the target is held until its end.
     until = ends_at + LOCK_SPARE
-    locks.take(tx, lock_name(incident, run.target), run_id=run.id, owner=run.requested_by, until_at=until, now=now)
+    hold_locks(tx, incident, run, owner=run.requested_by, until_at=until, now=now)
     words = f"{run.target} {run.plan.proposal.before_text} → {run.plan.proposal.after_text}"
     said = []
     if looked:
@@ -188,16 +180,18 @@ def _applied(
         )
     )
     save(tx, before=incident, after=incident.redrawn(), entries=said, now=now, tasks_too=[redraw_run(executed, now=now)])
-    register.open_for(tx, ctx, incident, executed, after=action.undo.after, then=action.undo.then, now=now)
+    if mitigations.of_run(tx, run.id) is None:  # a ramp's first stage has opened it
+        register.open_for(tx, ctx, incident, executed, after=action.undo.after, then=action.undo.then, now=now)
 
 
-def _not_applied(tx: Tx, run: ActionRun, incident: Incident, outcome: Outcome, *, looked: bool, now: datetime) -> None:
+def not_applied(tx: Tx, run: ActionRun, incident: Incident, outcome: Outcome, *, looked: bool, now: datetime) -> None:
+    """It surely did not take effect: the run ends, and the reason is said."""
     reason = outcome.reason or "Nothing was changed."
     if looked:
         reason = f"{_doubt(run)} {run.title}. It looked: nothing was changed. {reason} Press again if it is still wanted."
     refused = run.to(RunState.REFUSED, ended_at=now, reason=reason, outcome=outcome)
     runs.save(tx, refused, was=run.state, next_at=None)
-    locks.release(tx, lock_name(incident, run.target), run.id)
+    release_locks(tx, incident, run)
     said = entry(EntryKind.RUN_REFUSED, f"{run.title} was not run: {reason}", now=now, run=run.id, step=run.step, reason=reason)
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[redraw_run(refused, now=now)])
 
@@ -209,8 +203,9 @@ def _doubt(run: ActionRun) -> str:
 
 def _unknown(tx: Tx, ctx: Context, run: ActionRun, incident: Incident, outcome: Outcome, *, now: datetime) -> None:
     """Look again until it is known; after a while a person is asked, because never is not an answer."""
-    if run.state is RunState.UNKNOWN and run.started_at is not None and now > run.started_at + LOOK_FOR:
-        _give_to_person(tx, ctx, run, outcome.reason, now=now)
+    waited = run.state is RunState.UNKNOWN and run.started_at is not None and now > run.started_at + LOOK_FOR
+    if waited or run.restored_at is not None:  # what was put back once and is still not whole is a person's
+        _give_to_person(tx, ctx, mend.in_part(tx, ctx, run, incident, outcome, now=now), outcome.reason, now=now)
         return
     unknown = run if run.state is RunState.UNKNOWN else run.to(RunState.UNKNOWN)
     unknown = unknown.with_(reason=outcome.reason, outcome=outcome)
@@ -229,10 +224,10 @@ def _give_to_person(tx: Tx, ctx: Context, run: ActionRun, reason: str, *, now: d
 def look(ctx: Context, task: Task) -> Settlement:
     """Read the world for a run whose outcome is unknown."""
     run_id = int(task.args["run"])
-    run, incident, _ = ctx.read(lambda tx: _load(tx, ctx, run_id))
+    run, incident, _ = ctx.read(lambda tx: load(tx, ctx, run_id))
     if run.state is not RunState.UNKNOWN or run.plan is None:
         return Settled(result={"state": run.state.value})
-    outcome = ctx.runner_for(incident).reconcile(run.plan)
+    outcome = mend.as_one(ctx, run, incident, run.plan, ctx.runner_for(incident).reconcile(run.plan))
     return Settled(apply=lambda tx: _settle(tx, ctx, run_id, outcome, looked=True))
 
 
@@ -256,6 +251,9 @@ def _due(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
         case RunState.UNKNOWN:
             tasks.enqueue(tx, NewTask(key=f"look:{run.id}:{stamp}", kind="look", args={"run": run.id}, lane=f"measure:{run.id}"))
             runs.wake(tx, run.id, now + STUCK)
+        case RunState.RUNNING if run.ramp is not None:
+            tasks.enqueue(tx, NewTask(key=f"stage:{run.id}:{stamp}", kind="stage", args={"run": run.id}, lane=f"stage:{run.id}"))
+            runs.wake(tx, run.id, now + STUCK)
         case state if state in BEFORE_RUNNING and state is not RunState.APPROVED:
             stop.expire(tx, ctx, run, now=now)
         case _:
@@ -265,21 +263,21 @@ def _due(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
 def watch(ctx: Context, task: Task) -> Settlement:
     """Measure once for a run that is being watched, and judge (rule S21)."""
     run_id = int(task.args["run"])
-    run, incident, runbook = ctx.read(lambda tx: _load(tx, ctx, run_id))
+    run, incident, runbook = ctx.read(lambda tx: load(tx, ctx, run_id))
     if run.state is not RunState.VERIFYING:
         return Settled(result={"state": run.state.value})
-    measured = measure(ctx, incident, _diagnostic(runbook, run))
+    measured = measure(ctx, incident, diagnostic_of(runbook, run))
     return Settled(apply=lambda tx: _judge(tx, ctx, run_id, measured))
 
 
 def _judge(tx: Tx, ctx: Context, run_id: int, measured: Measurement) -> None:
-    run, incident, runbook = _load(tx, ctx, run_id)
+    run, incident, runbook = load(tx, ctx, run_id)
     if run.state is not RunState.VERIFYING or run.executed_at is None:
         return
     now = ctx.now()
     sample = Sample(at=measured.measured_at, value=measured.value if measured.error is None else None)
     watched = run.with_(samples=(*run.samples, sample))
-    action = _action(runbook, run)
+    action = action_of(runbook, run)
     judgement = judge(action.verify, watched.samples, executed_at=run.executed_at, now=now, unit=run.unit)
     if judgement.verdict is None:
         runs.save(tx, watched, was=run.state, next_at=judgement.next_at)
@@ -290,7 +288,7 @@ def _judge(tx: Tx, ctx: Context, run_id: int, measured: Measurement) -> None:
 
 
 def _words(run: ActionRun, action: Action, runbook: Runbook, reason: str) -> str:
-    title = _diagnostic(runbook, run).title
+    title = diagnostic_of(runbook, run).title
     found = (value for value in (run.value_before, _last(run)) if value is not None)
     values = " → ".join(number(value, run.unit, beside=action.verify.holds.limit) for value in found)
     return f"{title} {values or 'has no data'}. {reason}"
@@ -317,7 +315,7 @@ def conclude(
         ended_at=now,
     )
     runs.save(tx, judged, was=runs.get(tx, run.id).state, next_at=None)
-    locks.release(tx, lock_name(incident, run.target), run.id)
+    release_locks(tx, incident, run)
     said: list[NewEntry] = [
         entry(
             EntryKind.RUN_VERDICT,
@@ -337,6 +335,7 @@ def conclude(
         after = incident.mitigated(now=now)
         said.append(entry(EntryKind.INCIDENT_MITIGATED, f"Mitigated: {run.title} is {verdict.value}.", now=now, run=run.id))
     save(tx, before=incident, after=after, entries=said, now=now, tasks_too=[redraw_run(judged, now=now)])
+    standing.judged(tx, ctx, judged, now=now)
     if verdict is not Verdict.VERIFIED and by == MUSTER:
         _otherwise(tx, ctx, judged, now=now)
     return judged
@@ -348,8 +347,8 @@ def _said(run: ActionRun) -> str:
 
 def _otherwise(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
     """What the runbook declares when it did not work: undo by itself once, call somebody, or ask (rules S21, S22)."""
-    action = _action(ctx.shelf.pinned(tx, run.runbook), run)
-    if action.verify.otherwise is Otherwise.UNDO and run.in_force:
+    action = action_of(ctx.shelf.pinned(tx, run.runbook), run)
+    if action.verify.otherwise is Otherwise.UNDO and run.in_force and run.restored_at is None:
         try:
             undo.request(tx, ctx, run, by=MUSTER, reason=f"It {_said(run)}.", now=now)
         except Refused as refused:  # paused, or somebody is at the target: the verdict stands all the same, and a person is asked
@@ -376,7 +375,7 @@ def say_verdict(tx: Tx, ctx: Context, run: ActionRun, *, worked: bool, by: Actor
     reason = f"{name_of(ctx, by.id)} says that it {'worked' if worked else 'did not work'}."
     judged = conclude(tx, ctx, seen, verdict=verdict, reason=reason, value=None, by=by, now=now)
     if seen is not run:  # Muster never saw it take effect; now that a person says so, it has an owner, an end and a way back (rule S23)
-        action = _action(ctx.shelf.pinned(tx, run.runbook), run)
+        action = action_of(ctx.shelf.pinned(tx, run.runbook), run)
         register.open_for(tx, ctx, incidents.get(tx, run.incident_id), judged, after=action.undo.after, then=action.undo.then, now=now)
     return f"Noted: {run.title} {'worked' if worked else 'did not work'}."
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from bot.flows import receive, register, stop
 from bot.flows.context import Context
 from bot.flows.records import entry, redraw_run, save, say
-from bot.flows.rights import lock_name
+from bot.flows.rights import release_locks
 from bot.flows.sweeping import PUT_OFF, each
 from bot.settlement import Settled, Settlement
 from runbooks.alert import Alert, AlertStatus
@@ -23,7 +23,7 @@ from runbooks.runbook import Runbook
 from runbooks.severity import Severity
 from runbooks.timeline import EntryKind
 from runbooks.value import Json
-from storage import drills, incidents, ledger, locks, runbook_versions, runs, tasks, timeline
+from storage import drills, incidents, ledger, runbook_versions, runs, tasks, timeline
 from storage.database import Tx
 from storage.tasks import NewTask, Task
 
@@ -303,7 +303,7 @@ def _close_incident(tx: Tx, ctx: Context, incident: Incident, drill: Drill, *, b
         if run.state in IN_FLIGHT:
             ended = RunState.FAILED if run.state is RunState.RUNNING else RunState.INCONCLUSIVE
             runs.save(tx, run.to(ended, ended_at=now, reason=OVER), was=run.state, next_at=None)
-            locks.release(tx, lock_name(incident, run.target), run.id)
+            release_locks(tx, incident, run)
         if run.executed_at is not None:
             register.ended(tx, run, reason=OVER, now=now)
             tasks.enqueue(tx, redraw_run(run, now=now))

@@ -132,4 +132,5 @@ def attempt(incident: Incident, run: ActionRun, action: Action, plan: Plan) -> A
         tier=plan.tier,
         count=plan.proposal.count,
         parts=plan.targets,
+        automatic=run.automatic,
     )

@@ -6,11 +6,12 @@ If somebody else has changed the target meanwhile, that is said and nothing is o
 from datetime import datetime, timedelta
 
 from actions import guards
-from bot.flows import register
+from actions.stages import carried_out
+from bot.flows import register, standing
 from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.records import entry, redraw_run, save, say
-from bot.flows.rights import attempt, circle_of, guard_state, lock_name
+from bot.flows.rights import attempt, circle_of, guard_state, hold_locks, lock_name, release_locks
 from bot.flows.wording import name_of
 from bot.settlement import Postponed, Settled, Settlement
 from runbooks import approval
@@ -19,7 +20,7 @@ from runbooks.operation import Outcome, OutcomeStatus
 from runbooks.people import MUSTER, Actor
 from runbooks.run import ActionRun, RunState
 from runbooks.timeline import EntryKind
-from storage import incidents, locks, runs, tasks
+from storage import incidents, runs, tasks
 from storage.database import Tx
 from storage.tasks import NewTask, Task
 
@@ -49,13 +50,15 @@ def request(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, reason: str, now
         state_before_undo=RunState.INCONCLUSIVE if run.state is RunState.VERIFYING else run.state,
     )
     runs.save(tx, undoing, was=run.state, next_at=None)
-    locks.take(tx, lock_name(incident, run.target), run_id=run.id, owner=by.id, until_at=now + LOCK_FOR, now=now)
+    hold_locks(tx, incident, run, owner=by.id, until_at=now + LOCK_FOR, now=now)
     said = entry(
         EntryKind.RUN_UNDO_STARTED, f"{by.id} takes back {run.title}. {reason}".strip(), now=now, actor=by, run=run.id, step=run.step
     )
     stamp = int(now.timestamp() * 1000)
     undo_task = NewTask(key=f"undo:{run.id}:{stamp}", kind="undo", args={"run": run.id}, lane=f"target:{lock_name(incident, run.target)}")
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[undo_task, redraw_run(undoing, now=now)])
+    if by.is_human:
+        standing.judged(tx, ctx, undoing, now=now)
     return f"{run.title} is being taken back. You will see the result in the thread."
 
 
@@ -88,10 +91,11 @@ def undo(ctx: Context, task: Task) -> Settlement:
     if run.state is not RunState.UNDOING or run.plan is None:
         return Settled(result={"state": run.state.value})
     ctx.write(lambda tx: tasks.renew(tx, task, HOLD), name="hold_undo")
-    runner, after = ctx.runner_for(incident), run.outcome.after if run.outcome else None
-    outcome = runner.reconcile_undo(run.plan, after=after) if task.in_doubt else None
-    if outcome is None or outcome.status is OutcomeStatus.REFUSED:
-        outcome = runner.undo(run.plan, after=after, key=f"{run.key}/undo/{task.key}")
+    runner = ctx.runner_for(incident)
+    plan, after = carried_out(run)
+    outcome = runner.reconcile_undo(plan, after=after) if task.in_doubt else None
+    if outcome is None or outcome.status is OutcomeStatus.REFUSED or outcome.mixed:  # half a way back is gone to its end
+        outcome = runner.undo(plan, after=after, key=f"{run.key}/undo/{task.key}")
     if outcome.status is OutcomeStatus.UNKNOWN:
         return Postponed(seconds=outcome.retry_after or 3.0, certain=False, error=outcome.reason, throttled=outcome.retry_after is not None)
     found = outcome
@@ -113,7 +117,7 @@ def _undone(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
     incident = incidents.get(tx, run.incident_id)
     done = run.to(RunState.UNDONE, undone_at=now, ended_at=now, reason="")
     runs.save(tx, done, was=run.state, next_at=None)
-    locks.release(tx, lock_name(incident, run.target), run.id)
+    release_locks(tx, incident, run)
     words = f"{run.target} {run.plan.proposal.after_text} → {run.plan.proposal.before_text}"
     said = entry(
         EntryKind.RUN_UNDONE,
@@ -133,7 +137,7 @@ def not_undone(tx: Tx, ctx: Context, run: ActionRun, reason: str, *, now: dateti
     incident = incidents.get(tx, run.incident_id)
     back = run.to(run.state_before_undo or RunState.INCONCLUSIVE, reason=reason)
     runs.save(tx, back, was=run.state, next_at=None)
-    locks.release(tx, lock_name(incident, run.target), run.id)
+    release_locks(tx, incident, run)
     runbook = ctx.shelf.pinned(tx, run.runbook)
     people = [person.id for person in ctx.on_call.on_call(runbook.header.owner, now)]
     said = entry(EntryKind.RUN_UNDO_REFUSED, f"{run.title} was not taken back: {reason}", now=now, run=run.id, step=run.step, reason=reason)
