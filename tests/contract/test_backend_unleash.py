@@ -122,11 +122,12 @@ def test_every_trouble_with_the_change_is_told_as_it_is(row: Row, server: Runnin
         server.flag(name)
     server.switch(name, on=True)
     with troubled(server.url) as trouble:
-        check_trouble(build(trouble.url), trouble, row)
+        backend = build(trouble.url)
+        check_trouble(backend, trouble, row)
         server.switch(name, on=True)
-        check_class(build(trouble.url), trouble, row)
+        check_class(backend, trouble, row)
         server.switch(name, on=True)
-        check_look(build(trouble.url), trouble, row)
+        check_look(backend, trouble, row)
 
 
 def _exists(server: Running, name: str) -> bool:
