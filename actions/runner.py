@@ -152,8 +152,13 @@ class Runner:
             return None
         return Present(target=call.target or "", text=redact(text, limit=100))
 
-    def execute(self, plan: Plan, *, runbook: Runbook, labels: Mapping[str, str], key: str, timeout: float | None = None) -> Outcome:
-        """Do what the plan says, if the world is still as the plan says (rules S5, S7), as a compare-and-set."""
+    def execute(
+        self, plan: Plan, *, runbook: Runbook, labels: Mapping[str, str], key: str, checks: bool = True, timeout: float | None = None
+    ) -> Outcome:
+        """Do what the plan says, if the world is still as the plan says (rules S5, S7), as a compare-and-set.
+
+        Without `checks` the pre-checks are not measured again: a ramp's later stages change what they measure.
+        """
         left = self._left(timeout or self.limits.execute)
         try:
             backend = self.registry.planned(plan.call)
@@ -165,10 +170,10 @@ class Runner:
                 plan, f"Nothing was changed: {_drift(plan, present, backend)} Plan again to see what it would be now.", after=present
             )
         try:
-            checks = self._checks(runbook, plan, labels=labels, left=left, present=present)
+            found = self._checks(runbook, plan, labels=labels, left=left, present=present) if checks else ()
         except TimeUp as error:
             return _refused(plan, f"Nothing was changed: {_lower(str(error))}", after=present)
-        unmet = [check.text for check in checks if check.holds is not True]
+        unmet = [check.text for check in found if check.holds is not True]
         if unmet:
             return _refused(plan, f"Nothing was changed: {' '.join(unmet)}", after=present)
         return self._apply(backend, plan, plan.proposal.value, expected=plan.before, key=key, left=left)

@@ -22,7 +22,7 @@ from bot.configuration import Configuration
 from bot.duty import Duty
 from bot.engine.assembly import Engine
 from bot.engine.scheduler import Spec, declare, fire_due
-from bot.flows import act, dialogs, escalate, execute, home, mitigate, receive, rehearse, respond, review, speak, trouble, undo
+from bot.flows import act, dialogs, escalate, execute, home, mitigate, ramp, receive, rehearse, respond, review, speak, trouble, undo
 from bot.flows.context import Context, Policy, Shelf
 from bot.flows.front import Desk
 from bot.flows.records import say
@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 WELCOMED = "demo.welcomed"
 INSTALLATION = "installation"
 
-URGENT = ("page", "execute", "undo", "look", "measure", "plan", "upstream", "open_drill")
+URGENT = ("page", "execute", "stage", "undo", "look", "measure", "plan", "begin_proposed", "upstream", "open_drill")
 """Kinds of tasks that must wait neither for the chat nor for the diagnoses of a storm; there are never many of them at once."""
 
 EVERY = {"escalations": 5.0}
@@ -232,10 +232,13 @@ class Muster:
             "plan": act.plan,
             "dialog": dialogs.show_plan,
             "execute": execute.execute,
+            "stage": ramp.stage,
             "measure": execute.watch,
             "look": execute.look,
             "undo": undo.undo,
             "page": escalate.page,
+            "consider": proposing.consider,
+            "begin_proposed": autonomy.begin,
             "upstream": respond.answer_upstream,
             "home": home.publish,
             "plan_drills": rehearse.plan_quarter,
@@ -245,6 +248,7 @@ class Muster:
         sweeps: Mapping[str, Callable[[Context], int]] = {
             "runs": execute.sweep,
             "mitigations": mitigate.sweep,
+            "proposals": autonomy.sweep,
             "escalations": escalate.sweep,
             "reviews": review.sweep,
             "drills": rehearse.sweep,

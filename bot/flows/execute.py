@@ -302,9 +302,18 @@ _STATE = {Verdict.VERIFIED: RunState.VERIFIED, Verdict.FAILED: RunState.FAILED, 
 
 
 def conclude(
-    tx: Tx, ctx: Context, run: ActionRun, *, verdict: Verdict, reason: str, value: float | None, by: Actor, now: datetime
+    tx: Tx,
+    ctx: Context,
+    run: ActionRun,
+    *,
+    verdict: Verdict,
+    reason: str,
+    value: float | None,
+    by: Actor,
+    now: datetime,
+    follow: bool = True,
 ) -> ActionRun:
-    """The verdict, on record with the values before and after; then what the runbook declares for it."""
+    """The verdict, on record with the values before and after; then, unless told not to `follow`, what the runbook declares for it."""
     incident = incidents.get(tx, run.incident_id)
     judged = run.to(
         _STATE[verdict],
@@ -336,7 +345,7 @@ def conclude(
         said.append(entry(EntryKind.INCIDENT_MITIGATED, f"Mitigated: {run.title} is {verdict.value}.", now=now, run=run.id))
     save(tx, before=incident, after=after, entries=said, now=now, tasks_too=[redraw_run(judged, now=now)])
     standing.judged(tx, ctx, judged, now=now)
-    if verdict is not Verdict.VERIFIED and by == MUSTER:
+    if follow and verdict is not Verdict.VERIFIED and by == MUSTER:
         _otherwise(tx, ctx, judged, now=now)
     return judged
 

@@ -9,7 +9,24 @@ from typing import NoReturn
 
 import structlog
 
-from bot.flows import act, approve, capture, declare, dialogs, execute, permit, register, rehearse, resolve, respond, review, stop, undo
+from bot.flows import (
+    act,
+    approve,
+    capture,
+    declare,
+    dialogs,
+    execute,
+    permit,
+    proposals,
+    ramp,
+    register,
+    rehearse,
+    resolve,
+    respond,
+    review,
+    stop,
+    undo,
+)
 from bot.flows.commands import answer as answer_command
 from bot.flows.context import Context, person_actor
 from bot.flows.errors import Refused
@@ -19,11 +36,12 @@ from runbooks.drill import DrillState
 from runbooks.errors import MusterError, NotFound, TransitionRefused
 from runbooks.incident import Incident
 from runbooks.people import Actor, ActorKind, Person, Role
+from runbooks.run import BEFORE_RUNNING
 from runbooks.screens import DeclareDialog, HandOverDialog, Loading, NoteDialog, Notice, Refusal
 from runbooks.severity import Severity
 from runbooks.timeline import EntryKind
 from runbooks.value import Json
-from storage import drills, incidents, ledger, mitigations, runs, seen, tasks
+from storage import drills, incidents, ledger, mitigations, runs, seen, suggestions, tasks
 from storage.database import Tx
 from storage.tasks import NewTask
 
@@ -183,6 +201,8 @@ class Desk:
             return _said("The post-mortem is marked as finished.")
         if press.kind in {K.EXTEND, K.KEEP, K.REVERT}:
             return self._mitigation(tx, press, by, now)
+        if press.kind in proposals.PRESSED:
+            return proposals.press(tx, self.ctx, press, by=by, now=now)
         if press.run_id is not None and press.kind not in self._pressed:
             return self._run(tx, press, by, now)
         if press.kind not in self._pressed:
@@ -263,6 +283,8 @@ class Desk:
             case K.APPROVE | K.DECLINE:
                 granted = press.kind is K.APPROVE
                 return _said(approve.approve(tx, self.ctx, run, plan_hash=press.plan_hash or "", granted=granted, by=by, now=now))
+            case K.CANCEL if run.ramp is not None and run.state not in BEFORE_RUNNING:
+                return _said(ramp.cancel(tx, self.ctx, run, by=by, now=now))
             case K.CANCEL:
                 return _said(stop.cancel(tx, self.ctx, run, by=by, now=now))
             case K.UNDO:
@@ -429,6 +451,8 @@ def _incident_of(tx: Tx, press: Press) -> int | None:
             return runs.get(tx, press.run_id).incident_id
         if press.kind in {K.EXTEND, K.EXTEND_TO, K.KEEP, K.REVERT} and press.subject_id is not None:
             return mitigations.get(tx, press.subject_id).incident_id
+        if press.kind in proposals.PRESSED and press.subject_id is not None:
+            return suggestions.get(tx, press.subject_id).incident_id
     except NotFound:
         return press.incident_id
     return press.incident_id

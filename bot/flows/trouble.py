@@ -4,13 +4,13 @@ from datetime import datetime
 
 import structlog
 
-from bot.flows import act, escalate, execute, rehearse, stop, undo
+from bot.flows import act, escalate, execute, rehearse, stop, suggested, undo
 from bot.flows.context import Context
 from bot.flows.records import entry
 from runbooks.people import MUSTER
 from runbooks.run import RunState, Verdict
 from runbooks.timeline import EntryKind, NewEntry
-from storage import drills, incidents, ledger, runs, timeline
+from storage import drills, incidents, ledger, runs, suggestions, timeline
 from storage.database import Tx
 from storage.tasks import Task
 
@@ -23,6 +23,7 @@ _SAYS = {
     "diagnose": "Muster could not run the diagnostics",
     "upstream": "Muster could not answer the alert's source",
     "execute": "Muster does not know whether the action took effect",
+    "stage": "Muster does not know whether the next part of the action took effect",
     "undo": "Muster does not know whether the change was taken back",
     "plan": "Muster could not make a plan",
 }
@@ -33,10 +34,12 @@ def buried(tx: Tx, ctx: Context, task: Task, error: str) -> None:
     """A task was given up: on the timeline of its incident, and for a run in doubt with a question to a person."""
     log.error("task.given_up", kind=task.kind, key=task.key, error=error)
     now = ctx.now()
-    if task.kind in {"execute", "look", "measure", "undo"} and "run" in task.args:
+    if task.kind in {"execute", "stage", "look", "measure", "undo"} and "run" in task.args:
         _in_doubt(tx, ctx, int(task.args["run"]), error)
     if task.kind == "page":
         escalate.not_paged(tx, ctx, task, error)
+    if task.kind == "begin_proposed" and (one := suggestions.get(tx, int(task.args["proposal"]))).stands:
+        suggested.hand_over(tx, one, why=f"Muster could not begin it: {error}", now=now)
     if task.kind == "plan":
         act.no_plan(tx, ctx, int(task.args["run"]), f"Muster could not make a plan: {error}")
     if task.kind == "open_drill":

@@ -118,15 +118,16 @@ def _undone(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
     done = run.to(RunState.UNDONE, undone_at=now, ended_at=now, reason="")
     runs.save(tx, done, was=run.state, next_at=None)
     release_locks(tx, incident, run)
-    words = f"{run.target} {run.plan.proposal.after_text} → {run.plan.proposal.before_text}"
+    plan, _ = carried_out(run)
+    words = f"{plan.call.target or run.target} {plan.proposal.after_text} → {plan.proposal.before_text}"
     said = entry(
         EntryKind.RUN_UNDONE,
         f"{run.title} is taken back by {run.undo_requested_by}: {words}. {run.undo_reason}".strip(),
         now=now,
         run=run.id,
         step=run.step,
-        before=run.plan.proposal.value,
-        after=run.plan.before.value,
+        before=plan.proposal.value,
+        after=plan.before.value,
     )
     register.ended(tx, done, reason=f"Taken back by {name_of(ctx, run.undo_requested_by)}.", now=now)
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[redraw_run(done, now=now)])

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from actions.stages import carried_out, size, total
 from actions.wording import number
 from bot.flows.context import Context
 from runbooks.duration import in_words
@@ -23,7 +24,7 @@ def run_text(ctx: Context, line: RunLine) -> str:
         case RunState.APPROVED:
             return f"{run.title}: starting."
         case RunState.RUNNING:
-            return f"{run.title}: running since {_clock(run)}, asked for by {by}."
+            return f"{run.title}: {_stages(line) if run.ramp else f'running since {_clock(run)}'}, asked for by {by}."
         case RunState.VERIFYING:
             return f"{_done(run)}, by {by}. Watching {_progress(line)}."
         case RunState.VERIFIED:
@@ -64,6 +65,8 @@ def run_buttons(line: RunLine) -> tuple[Button, ...]:
     standing = line.mitigation is not None and line.mitigation.ended_at is None
     match run.state:
         case RunState.AWAITING_APPROVAL | RunState.APPROVED:
+            return ("cancel",)
+        case RunState.RUNNING if run.ramp is not None and not run.ramp.cancelled_by:
             return ("cancel",)
         case RunState.VERIFYING:
             return ("undo",)
@@ -113,6 +116,21 @@ def _path(line: RunLine, now: float | None) -> str:
     return " → ".join(number(value, line.run.unit, beside=beside) for value in values)
 
 
+def _stages(line: RunLine) -> str:
+    """How far a run has come that goes in stages, what was measured last, and when it goes on."""
+    run, ramp = line.run, line.run.ramp
+    assert ramp is not None and run.plan is not None  # noqa: PT018 - a run in stages has both
+    beside = line.holds.limit if line.holds else None
+    measured = f", {_what(line)}{number(ramp.value, run.unit, beside=beside)}" if ramp.value is not None else ""
+    said = f"{ramp.done} of {total(run.plan)} done{measured}"
+    if ramp.cancelled_by:
+        return f"{said}, stopping"
+    if ramp.at_work:
+        return f"{said}, {ramp.at_work} at work"
+    following = size(ramp.done, total=total(run.plan))
+    return f"{said}, the next {following} at {ramp.next_at:%H:%M:%S} UTC" if ramp.next_at else said
+
+
 def _done(run: ActionRun) -> str:
     return f"{run.title}: {_words(run)}"
 
@@ -120,8 +138,11 @@ def _done(run: ActionRun) -> str:
 def _words(run: ActionRun, *, back: bool = False) -> str:
     if run.plan is None:
         return run.target
-    proposal = run.plan.proposal
-    return f"{run.target} {(proposal.reversed() if back else proposal).step}"
+    plan = carried_out(run)[0] if run.ramp and run.ramp.done else run.plan
+    proposal = plan.proposal.reversed() if back else plan.proposal
+    if proposal.parts:
+        return ", ".join(f"{part.target} {part.step}" for part in proposal.parts)
+    return f"{run.target} {proposal.step}"
 
 
 def _verdict_clock(run: ActionRun) -> str:

@@ -4,9 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from bot.slack import text
 from bot.slack.cards.parts import DOT
-from runbooks.operation import Check, Plan
+from runbooks.operation import Check, Plan, ProposedPart
+from runbooks.runbook import SEVERAL
 from runbooks.severity import Tier
 from runbooks.value import Moment
+
+PARTS = 20
+"""Parts of one change that are shown; a sequence has no more."""
 
 _PEOPLE = ("no approval needed", "one other person must approve", "two other people must approve")
 
@@ -17,13 +21,36 @@ def gate(tier: Tier, approvals: int) -> str:
 
 
 def change(plan: Plan) -> str:
-    """Target, place and the step from present to wanted, on one line."""
+    """Target, place and the step from present to wanted, on one line; of several changes as one each on a line of its own."""
+    if plan.proposal.parts:
+        return _together(plan)
     target = text.line(plan.call.target or plan.call.operation, 120)
     place = f", {text.line(plan.call.environment, 60)}" if plan.call.environment else ""
     count = f" ({plan.proposal.count} targets)" if plan.proposal.count != 1 else ""
     nothing = f"is {text.line(plan.proposal.after_text, 200)} already: nothing would change"
     step = nothing if plan.changes_nothing else text.line(plan.proposal.step, 400)
     return f"`{target}`{place}{count}: *{step}*" if "`" not in target else f"{target}{place}{count}: *{step}*"
+
+
+def _together(plan: Plan) -> str:
+    parts = plan.proposal.parts
+    place = f" in {text.line(plan.call.environment, 60)}" if plan.call.environment else ""
+    whole = f"{code(plan.call.target or '', 120)}: *{text.line(plan.proposal.step, 200)}*, " if plan.call.operation != SEVERAL else ""
+    head = f"{whole}{len(parts)} parts as one{place}, in this order:"
+    more = [f"…and {len(parts) - PARTS} more"] if len(parts) > PARTS else []
+    return "\n".join([head, *(f"{number}. {part(one)}" for number, one in enumerate(parts[:PARTS], start=1)), *more])
+
+
+def part(one: ProposedPart) -> str:
+    """One of several changes, on one line."""
+    name = "" if one.name in {one.target, ""} else f"{text.line(one.name, 60)} "
+    return f"{name}{code(one.target, 80)} {text.line(one.step, 120)}"
+
+
+def code(name: str, most: int) -> str:
+    """A name as code, where it holds no mark that would end it."""
+    said = text.line(name, most)
+    return said if "`" in name else f"`{said}`"
 
 
 def expectation(plan: Plan, watch: str) -> str:

@@ -3,13 +3,16 @@
 from slack_sdk.models.blocks import ButtonElement
 
 from bot.slack import text
+from bot.slack.cards import plan as plans
 from bot.slack.cards.parts import Drawn, Sheet, button, confirm, context, drawn, drill_first, named, rows, section
 from bot.slack.intents import Press, PressKind
 from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, ActionRun, RunState
+from runbooks.runbook import SEVERAL
 from runbooks.screens import RunLine, RunMessage
 from runbooks.value import Moment
 
 _REASON = 240
+_PARTS = 8  # on the card, which shows several runs; the plan and the thread show all
 
 
 def run_line(line: RunLine, now: Moment) -> str:
@@ -17,7 +20,18 @@ def run_line(line: RunLine, now: Moment) -> str:
     run = line.run
     title = f"*{text.line(run.title, 80)}*"
     by = f" by {text.mention(line.by)}" if line.by else ""
-    return f"{title} {_standing(line, run, by, now)}"
+    return "\n".join([f"{title} {_standing(line, run, by, now)}", *_parts(run)])
+
+
+def _parts(run: ActionRun) -> list[str]:
+    """Each change of several on a line of its own, while they stand or are about to."""
+    proposal = run.plan.proposal if run.plan else None
+    if proposal is None or run.state in {RunState.REFUSED, RunState.EXPIRED, RunState.CANCELLED, RunState.UNDONE}:
+        return []
+    done = run.ramp.done if run.ramp else len(proposal.parts)
+    changed = [one for one in proposal.parts if one.before_text != one.after_text]
+    shown = [f"• {plans.part(one)}{'' if number < done else ' (not yet)'}" for number, one in enumerate(changed[:_PARTS])]
+    return [*shown, *([f"…and {len(changed) - _PARTS} more"] if len(changed) > _PARTS else [])]
 
 
 def _standing(line: RunLine, run: ActionRun, by: str, now: Moment) -> str:
@@ -40,6 +54,8 @@ def _before(run: ActionRun, by: str, now: Moment) -> str:
 
 def _in_flight(line: RunLine, run: ActionRun, by: str, now: Moment) -> str:
     match run.state:
+        case RunState.RUNNING if run.ramp:
+            return f"{run.ramp.done} of {len(run.plan.proposal.parts) if run.plan else 0} done{by}{_since(run.started_at, now)}."
         case RunState.RUNNING:
             return f"{_step(run)}, running{by}{_since(run.started_at, now)}."
         case RunState.VERIFYING:
@@ -73,6 +89,8 @@ def _step(run: ActionRun, *, back: bool = False) -> str:
     if run.plan is None:
         return text.line(run.target, 80)
     proposal = run.plan.proposal.reversed() if back else run.plan.proposal
+    if run.plan.call.operation == SEVERAL:
+        return f"{len(proposal.parts)} changes {'back' if back else 'as one'}"
     step, name = proposal.step, run.target.rpartition("/")[2]
     return text.line(step if step.startswith(name) else f"{name} {step}", 160)
 
@@ -155,7 +173,8 @@ def _button(word: str, screen: RunMessage) -> ButtonElement:
     run = screen.line.run
     match word:
         case "undo":
-            back = f"{run.target} goes back to {run.plan.proposal.before_text}." if run.plan else f"{run.target} goes back to what it was."
+            before = run.plan.proposal.before_text if run.plan and not run.plan.proposal.parts else "what it was"
+            back = f"{run.target} goes back to {before}."
             question = confirm("Undo this?", back, "Undo")
             return button("Undo", _press(PressKind.UNDO, screen), spoken=f"Undo {run.title}", confirm=question)
         case "extend":
@@ -170,4 +189,7 @@ def _button(word: str, screen: RunMessage) -> ButtonElement:
             question = confirm("Escalate?", "This pages the next person of the escalation.", "Escalate")
             return button("Escalate", _press(PressKind.ESCALATE, screen), style="danger", confirm=question)
         case _:
+            if run.ramp is not None:
+                question = confirm("Stop here?", "The stage that is at work is finished, and nothing after it begins.", "Stop")
+                return button("Stop", _press(PressKind.CANCEL, screen), spoken=f"Stop {run.title}", confirm=question)
             return button("Cancel", _press(PressKind.CANCEL, screen), spoken=f"Cancel {run.title}")
