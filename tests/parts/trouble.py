@@ -4,11 +4,12 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
 
 import httpx
 
@@ -28,6 +29,12 @@ class Ill(StrEnum):
 
 def _changes(method: str, path: str) -> bool:
     return method not in {"GET", "HEAD"}
+
+
+def _operation(headers: Mapping[str, str], body: bytes) -> str:
+    """`#Operation` where the path does not say what is asked: AWS names it in a header or in a form, and posts everything to /."""
+    named = headers.get("x-amz-target", "").rpartition(".")[2] or parse_qs(body.decode("latin-1")).get("Action", [""])[0]
+    return f"#{named}" if named else ""
 
 
 @dataclass(slots=True)
@@ -52,6 +59,7 @@ def troubled(upstream: str, *, verify: ssl.SSLContext | bool = True) -> Iterator
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else every answer waits 40 ms for the other side's acknowledgement
 
         def __getattr__(self, name: str) -> Callable[[], None]:
             if name.startswith("do_"):
@@ -63,8 +71,9 @@ def troubled(upstream: str, *, verify: ssl.SSLContext | bool = True) -> Iterator
 
         def _any(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            trouble.seen.append((self.command, self.path))
-            ill = trouble.ill if trouble.which(self.command, self.path) else Ill.NONE
+            path = self.path + _operation(self.headers, body)
+            trouble.seen.append((self.command, path))
+            ill = trouble.ill if trouble.which(self.command, path) else Ill.NONE
             if ill is Ill.STATUS:
                 self._answer(trouble.status, trouble.headers, trouble.body)
             elif ill is Ill.HANG:
@@ -84,7 +93,7 @@ def troubled(upstream: str, *, verify: ssl.SSLContext | bool = True) -> Iterator
         def _passed_on(self, body: bytes) -> httpx.Response:
             headers = {key: value for key, value in self.headers.items() if key.lower() not in _HOP}
             answer = client.request(self.command, self.path, content=body, headers=headers)
-            trouble.passed.append((self.command, self.path))
+            trouble.passed.append((self.command, self.path + _operation(self.headers, body)))
             return answer
 
         def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
