@@ -147,14 +147,27 @@ RATES: dict[str, Rate] = {
 }
 
 
+SLACKNESS = 1e-6
+"""Of a token: who comes back at the very moment that they were told must not fail by a rounding error."""
+
+
 @dataclass(slots=True)
 class _Bucket:
     tokens: float
     filled_at: float
+    promised_at: float = float("-inf")
+
+    def next_slot(self, rate: Rate, now: float) -> float:
+        """Seconds until a token that nobody was sent away for yet."""
+        return max(now + (1 - self.tokens) / rate.per_second, self.promised_at + 1 / rate.per_second) - now
 
 
 class Pace:
-    """Tokens by method and place. Each process keeps its own; where replicas together are too fast, Slack's 429 says so."""
+    """Tokens by method and place. Each process keeps its own; where replicas together are too fast, Slack's 429 says so.
+
+    Whoever is sent away is given a moment of their own to come back, one after the other: a hundred cards that all came back for the
+    next token would be drawn a hundred times for one of them to be shown.
+    """
 
     def __init__(self, *, monotonic: Callable[[], float], rates: dict[str, Rate] | None = None) -> None:
         self._monotonic = monotonic
@@ -174,8 +187,11 @@ class Pace:
         with self._lock:
             now = self._monotonic()
             buckets = [(self._filled(name, self._rates[rate], now), self._rates[rate]) for rate, name in wanted if rate in self._rates]
-            wait = max((max(0.0, 1 - bucket.tokens) / rate.per_second for bucket, rate in buckets), default=0.0)
-            if wait > 0:
+            empty = [(bucket, rate) for bucket, rate in buckets if bucket.tokens < 1 - SLACKNESS]
+            if empty:
+                wait = max(bucket.next_slot(rate, now) for bucket, rate in empty)
+                for bucket, _ in empty:
+                    bucket.promised_at = now + wait
                 raise DeliveryError("Muster is speaking as fast as Slack allows.", certain=True, retry_after=wait)
             for bucket, _ in buckets:
                 bucket.tokens -= 1

@@ -324,3 +324,21 @@ def test_pace_forgets_channels_that_are_quiet() -> None:
         ticks.at += 1.0
         pace.take("m", channel=f"D{number}")
     assert len(pace._buckets) <= 1_001
+
+
+def test_pace_sends_each_who_waits_to_a_moment_of_their_own() -> None:
+    """Ten who come at once for one token are told ten different moments, one token apart, and at each there is one."""
+    ticks = Ticks()
+    pace = Pace(monotonic=ticks, rates={"m": Rate(burst=1, per_second=0.5)})
+    pace.take("m")
+    waits: list[float] = []
+    for _ in range(10):
+        with pytest.raises(DeliveryError) as refused:
+            pace.take("m")
+        assert refused.value.retry_after is not None
+        waits.append(refused.value.retry_after)
+    assert waits == pytest.approx([2.0 * number for number in range(1, 11)])
+    began = ticks.at
+    for wait in waits:
+        ticks.at = began + wait
+        pace.take("m")
