@@ -22,11 +22,29 @@ from bot.configuration import Configuration
 from bot.duty import Duty
 from bot.engine.assembly import Engine
 from bot.engine.scheduler import Spec, declare, fire_due
-from bot.flows import act, dialogs, escalate, execute, home, mitigate, ramp, receive, rehearse, respond, review, speak, trouble, undo
+from bot.flows import (
+    act,
+    auditing,
+    autonomy,
+    dialogs,
+    escalate,
+    execute,
+    home,
+    mitigate,
+    pausing,
+    proposing,
+    ramp,
+    receive,
+    rehearse,
+    respond,
+    review,
+    speak,
+    trouble,
+    undo,
+)
 from bot.flows.context import Context, Policy, Shelf
 from bot.flows.front import Desk
 from bot.flows.records import say
-from bot.flows.rights import pause
 from bot.ingress.measures import IntakeCounters
 from bot.killing import arm
 from bot.membership import Membership
@@ -56,7 +74,7 @@ INSTALLATION = "installation"
 URGENT = ("page", "execute", "stage", "undo", "look", "measure", "plan", "begin_proposed", "upstream", "open_drill")
 """Kinds of tasks that must wait neither for the chat nor for the diagnoses of a storm; there are never many of them at once."""
 
-EVERY = {"escalations": 5.0}
+EVERY = {"escalations": 5.0, "audit": 5.0}
 """Seconds between two turns of a sweep where one would be too often: this one looks at every open incident."""
 
 QUARTERLY = Spec(kind="plan_drills", fields={"month": "1,4,7,10", "day": "1", "hour": "0", "minute": "0"}, zone="UTC")
@@ -253,7 +271,9 @@ class Muster:
             "reviews": review.sweep,
             "drills": rehearse.sweep,
             "measurements": respond.remeasure,
+            "audit": auditing.watch,
         }
+        verifier = auditing.Verifier(self.context)
         return Engine(
             database=self.database,
             handlers={kind: self._handler(flow) for kind, flow in flows.items()},
@@ -267,6 +287,7 @@ class Muster:
                 "self": (5.0, self._look_at_self),
                 "people": (45.0, self._learn_people),
                 "retention": (3600.0, self._forget),
+                "record": (10.0, verifier),
             },
         )
 
@@ -301,7 +322,7 @@ class Muster:
         """What is not working, for the card's last line, health and metrics (mission J3)."""
         try:
             backlog, waiting, paused, open_ones = self.database.read(
-                lambda tx: (tasks.backlog(tx), inbox.waiting(tx), pause(tx), incidents.open_ones(tx))
+                lambda tx: (tasks.backlog(tx), inbox.waiting(tx), pausing.present(tx), incidents.open_ones(tx))
             )
         except StorageError as error:
             self._trouble = (f"The database cannot be reached: {error}",)
@@ -316,6 +337,7 @@ class Muster:
         connected = self.socket is None or self.socket.state.connected
         self.metrics.slack_connected.set(connected)
         said = [*self.on_call.degraded()]
+        paused = self.context.fuse.pause or paused
         if paused:
             said.append(f"All actions are paused by {paused.by}: {paused.reason}")
         if not connected:
@@ -351,13 +373,3 @@ def _installation(tx: Tx) -> str:
         known = uuid4().hex
         switches.put(tx, INSTALLATION, known)
     return str(known)
-
-
-def set_pause(tx: Tx, *, by: Actor, reason: str, at: str) -> None:
-    """Engage the kill switch (rule S16): nothing starts until somebody resumes; pages still go out."""
-    switches.put(tx, "paused", {"by": by.id, "reason": reason, "at": at})
-
-
-def clear_pause(tx: Tx) -> None:
-    """Release the kill switch."""
-    switches.put(tx, "paused", None)

@@ -116,7 +116,16 @@ class PressKind(StrEnum):
     DRILL_MOVE_TO = "drill_move_to"
     DRILL_ABORT = "drill_abort"
     REVIEW_DONE = "review_done"
+    PROPOSED_LOOK = "proposed_look"  # the plan of what is proposed
+    PROPOSED_RUN = "proposed_run"  # do not wait for its countdown
+    PROPOSED_STOP = "proposed_stop"
+    NOT_NOW = "not_now"
     EXPLAIN = "explain"  # a withheld action says why
+    RESET = "reset"  # an action is out of service: opens ResetDialog
+    RESET_WITH = "reset_with"  # its submit, with what was found
+    PAUSE = "pause"
+    RESUME = "resume"
+    UNREADABLE = "unreadable"  # a button that Muster did not write, or that was changed on its way
     LINK = "link"  # a button that only opens an address; acknowledged, nothing else
 
 
@@ -128,7 +137,7 @@ class Press:
     incident_id: int | None = None
     step: str | None = None
     run_id: int | None = None
-    subject_id: int | None = None  # mitigation, drill or review
+    subject_id: int | None = None  # mitigation, drill, review or proposal
     plan_hash: str | None = None
     runbook: str | None = None
     version: int | None = None

@@ -107,8 +107,9 @@ class ActionRun(Value):
 
     `key` is the idempotency key of rule S11, unique in the database and sent to the far side where it takes one.
     `started_at` to `executed_at` is the change itself; `verify_from_at` to `verify_until_at` is the watch. `undo_of_at` names the
-    moment an undo was asked for. `restored_at` is when a change that took effect only in part was put back (rule S24). `dialog` is the Slack view that shows the plan, where one does. `automatic` is one that nobody pressed
-    (rule S30): Muster asks for it, and the person `on_behalf_of` whom it does so answers for what it leaves.
+    moment an undo was asked for. `restored_at` is when a change that took effect only in part was put back (rule S24). `dialog` is the
+    Slack view that shows the plan, where one does. `automatic` is one that nobody pressed (rule S30): Muster asks for it, and the person
+    `on_behalf_of` whom it does so answers for what it leaves.
     """
 
     id: int

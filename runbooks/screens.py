@@ -12,6 +12,7 @@ from runbooks.incident import Incident
 from runbooks.operation import Measurement, Plan
 from runbooks.people import Person
 from runbooks.postmortem import FollowUp, Phases, Review
+from runbooks.proposing import Suggestion
 from runbooks.run import ActionRun, Mitigation
 from runbooks.runbook import Parameter
 from runbooks.severity import Severity, Tier
@@ -81,6 +82,18 @@ class RunLine(Value):
     held_for: float = 0.0
 
 
+ProposalButton = Literal["look", "run", "not_now", "stop"]
+
+
+class ProposalShown(Value):
+    """An action that Muster or a machine proposes. `by` begins the sentence, `outcome` is what became of it, in a sentence."""
+
+    proposal: Suggestion
+    by: str
+    outcome: str = ""
+    buttons: tuple[ProposalButton, ...] = ()
+
+
 class IncidentCard(Value):
     """Screen 1: the card."""
 
@@ -93,6 +106,7 @@ class IncidentCard(Value):
     acknowledged_by: Person | None = None
     safe_actions: tuple[ActionButton, ...] = ()
     gated_actions: tuple[ActionButton, ...] = ()
+    proposals: tuple[ProposalShown, ...] = ()
     diagnosis: tuple[Shown, ...] = ()
     diagnosing: bool = False
     measured_at: Moment | None = None
@@ -164,6 +178,13 @@ class RunMessage(Value):
     text: str
     next_step: str = ""
     buttons: tuple[Literal["undo", "extend", "keep", "worked", "failed", "escalate", "cancel"], ...] = ()
+
+
+class ProposalMessage(Value):
+    """A proposal in the thread, redrawn as it is answered. With a countdown it says when it runs, and anyone may stop it."""
+
+    incident: Incident
+    shown: ProposalShown
 
 
 class Refusal(Value):
@@ -265,6 +286,31 @@ class ExtendDialog(Value):
     proposed_at: Moment
 
 
+class BreakerNotice(Value):
+    """An action is out of service (rule S15), told to its owner; `decided` says who has put it back, and then nothing can be pressed."""
+
+    runbook: str
+    step: str
+    title: str
+    text: str
+    reasons: tuple[str, ...] = ()
+    incident_id: int | None = None
+    run_id: int | None = None
+    mentions: tuple[Person, ...] = ()
+    decided: str | None = None
+
+
+class ResetDialog(Value):
+    """What was found, before an action goes back into service."""
+
+    runbook: str
+    step: str
+    title: str
+    failures: int
+    incident_id: int | None = None
+    run_id: int | None = None
+
+
 class HomeScreen(Value):
     """Screen 6: App Home of one person."""
 
@@ -356,18 +402,21 @@ Dialog = (
     | ExtendDialog
     | HandOverDialog
     | DrillMoveDialog
+    | ResetDialog
     | Refusal
 )
 Message = (
     IncidentCard
     | ApprovalRequest
     | RunMessage
+    | ProposalMessage
     | Refusal
     | ResolvedMessage
     | MitigationNotice
     | DrillInvitation
     | DrillReport
     | ReviewNotice
+    | BreakerNotice
     | Notice
     | Page
     | Welcome

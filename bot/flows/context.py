@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from actions.breaker import FAILURES
 from actions.runner import Runner
 from actions.situation import Freeze, Rates
+from bot.flows.fuse import Fuse
 from bot.ports import Clock, Messenger, OnCall
 from runbooks.incident import Incident, RunbookRef
 from runbooks.loading import Library
@@ -111,6 +112,7 @@ class Context:
     close_world: Callable[[str], None]
     wake: Callable[[], None]
     degraded: Callable[[], tuple[str, ...]]
+    fuse: Fuse = field(default_factory=Fuse)
 
     def write(self, work: Callable[[Tx], T], *, name: str = "flow") -> T:
         """One transaction, then wake the engine for the tasks that it may have promised."""

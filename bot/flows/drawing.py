@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from actions.wording import limit, number
+from bot.flows import suggested
 from bot.flows.context import Context
 from runbooks.approval import needed
 from runbooks.change import Suspect
@@ -43,6 +44,7 @@ def card(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> Incident
         acknowledged_by=_person(ctx, incident.acknowledged_by),
         safe_actions=safe,
         gated_actions=gated,
+        proposals=suggested.on_card(tx, ctx, incident) if incident.is_open else (),
         diagnosis=_diagnosis(runbook, measured),
         diagnosing=not measured,
         measured_at=max((item.measured_at for item in measured.values()), default=None),

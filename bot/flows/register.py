@@ -25,7 +25,7 @@ def open_for(
             incident_id=incident.id,
             title=run.title,
             target=run.target,
-            owner=run.requested_by,
+            owner=run.answerable,
             opened_at=now,
             ends_at=ends_at,
             then=then,

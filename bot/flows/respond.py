@@ -127,6 +127,14 @@ def _measured(tx: Tx, ctx: Context, incident_id: int, results: list[Measurement]
     ]
     if before.is_open:
         save(tx, before=before, after=before.redrawn(), entries=said if first else [], now=now)
+        _think(tx, ctx, before, now=now)
+
+
+def _think(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> None:
+    """What was measured may be a reason to propose an action, or no longer one (mission D4)."""
+    if any(action.propose_when is not None for action in ctx.shelf.pinned(tx, incident.match.runbook).header.actions):
+        key = f"consider:{incident.id}:{int(now.timestamp() * 1000)}"
+        tasks.enqueue(tx, NewTask(key=key, kind="consider", args={"incident": incident.id}, lane=f"consider:{incident.id}"))
 
 
 def acknowledge(tx: Tx, incident: Incident, *, by: Actor, now: datetime) -> Incident:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from actions.guards import Attempt, HeldLock, OutOfService, Pause, State
+from actions.guards import Attempt, HeldLock, OutOfService, State
 from actions.situation import action_key
-from bot.flows import freezing
+from bot.flows import freezing, pausing
 from bot.flows.context import Context
 from runbooks.approval import Circle
 from runbooks.incident import Incident
@@ -13,10 +13,9 @@ from runbooks.operation import Plan
 from runbooks.people import MUSTER
 from runbooks.run import IN_FLIGHT, ActionRun
 from runbooks.runbook import Action
-from storage import breakers, incidents, locks, runs, switches
+from storage import breakers, incidents, locks, runs
 from storage.database import Tx
 
-PAUSED = "paused"
 LOOK_BACK = timedelta(days=8)
 
 
@@ -40,7 +39,7 @@ def guard_state(tx: Tx, ctx: Context, incident: Incident, *, run: ActionRun | No
             HeldLock(target=name.split("|", 1)[1], run_id=lock.run_id, owner=lock.owner, since_at=lock.taken_at, until_at=lock.until_at)
             for name, lock in held.items()
         ],
-        pause=pause(tx),
+        pause=ctx.fuse.pause or pausing.present(tx),
         freezes=freezing.freezes(ctx, incident, run=run, circle=circle, now=now),
         deploys=freezing.deploys(tx, ctx, incident, run=run, circle=circle, now=now),
         out_of_service={} if incident.is_drill else out_of_service(tx, ctx),
@@ -107,14 +106,6 @@ def release_locks(tx: Tx, incident: Incident, run: ActionRun) -> None:
     """Let go of everything that this run holds."""
     for name in lock_names(incident, run):
         locks.release(tx, name, run.id)
-
-
-def pause(tx: Tx) -> Pause | None:
-    """The kill switch, as it was set."""
-    value = switches.get(tx, PAUSED)
-    if not isinstance(value, dict):
-        return None
-    return Pause(by=str(value["by"]), since_at=datetime.fromisoformat(str(value["at"])), reason=str(value["reason"]))
 
 
 def attempt(incident: Incident, run: ActionRun, action: Action, plan: Plan) -> Attempt:

@@ -5,6 +5,7 @@ A `say` task names a builder below. Builders answer None when there is nothing t
 
 from collections.abc import Callable
 
+from bot.flows import breaking, suggested
 from bot.flows.context import Context
 from bot.flows.drawing import run_line
 from bot.flows.review import review_notice
@@ -223,6 +224,8 @@ def _welcome(_tx: Tx, _ctx: Context, args: Args) -> Message:
 BUILDERS: dict[str, Builder] = {
     "notice": _notice,
     "run": _run,
+    "breaker": breaking.message,
+    "proposal": suggested.message,
     "approval": _approval,
     "resolved": _resolved,
     "mitigation": _mitigation,

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from bot.flows import suggested
 from bot.flows.approve import redrawn_requests
 from bot.flows.context import Context
 from bot.flows.errors import Refused
@@ -50,6 +51,7 @@ def drop(tx: Tx, ctx: Context, incident: Incident, *, reason: str, now: datetime
             stopped = run.to(RunState.CANCELLED, ended_at=now, reason=reason)
             runs.save(tx, stopped, was=run.state, next_at=None)
             tasks.enqueue(tx, *(redrawn_requests(tx, ctx, stopped, now=now) if run.state is RunState.AWAITING_APPROVAL else ()))
+    suggested.end_all(tx, incident.id, why=reason, now=now)
 
 
 def expire(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:

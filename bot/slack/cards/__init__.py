@@ -6,7 +6,7 @@
 from functools import singledispatch
 from typing import Any
 
-from bot.slack.cards import approval, dialogs, drill, home, incident, notices, resolve, review, run
+from bot.slack.cards import approval, breaker, dialogs, drill, home, incident, notices, proposal, resolve, review, run
 from bot.slack.cards.parts import Drawn
 from runbooks import screens
 from runbooks.value import Json
@@ -42,12 +42,14 @@ def draw_home(screen: screens.HomeScreen) -> Json:
 _draw.register(screens.IncidentCard, incident.incident_card)
 _draw.register(screens.ApprovalRequest, approval.approval_request)
 _draw.register(screens.RunMessage, run.run_message)
+_draw.register(screens.ProposalMessage, proposal.proposal_message)
 _draw.register(screens.Refusal, notices.refusal)
 _draw.register(screens.ResolvedMessage, resolve.resolved_message)
 _draw.register(screens.MitigationNotice, resolve.mitigation_notice)
 _draw.register(screens.DrillInvitation, drill.drill_invitation)
 _draw.register(screens.DrillReport, drill.drill_report)
 _draw.register(screens.ReviewNotice, review.review_notice)
+_draw.register(screens.BreakerNotice, breaker.breaker_notice)
 _draw.register(screens.Notice, notices.notice)
 _draw.register(screens.Page, notices.page)
 _draw.register(screens.Welcome, notices.welcome)
@@ -62,3 +64,4 @@ _draw_view.register(screens.ResolveDialog, dialogs.resolve_dialog)
 _draw_view.register(screens.ExtendDialog, dialogs.extend_dialog)
 _draw_view.register(screens.HandOverDialog, dialogs.hand_over_dialog)
 _draw_view.register(screens.DrillMoveDialog, dialogs.drill_move_dialog)
+_draw_view.register(screens.ResetDialog, breaker.reset_dialog)

@@ -19,6 +19,7 @@ from bot.slack.cards.parts import (
     rows,
     section,
 )
+from bot.slack.cards.proposal import on_card as proposals_on_card
 from bot.slack.cards.run import run_line
 from bot.slack.intents import Press, PressKind
 from runbooks.change import Suspect
@@ -43,6 +44,7 @@ def incident_card(card: IncidentCard) -> Drawn:
     if card.incident.is_open:
         sheet.add(context(_direct_plans(card.safe_actions)), spare=1)
         sheet.add_all(_buttons(card))
+        sheet.add_all(proposals_on_card(card.proposals), spare=1)
         sheet.add(context(_withheld(card)), spare=1)
         sheet.add(context(_gated(card)), spare=2)
     sheet.add(context(_lines(*card.degraded, mark="Muster: ")), spare=2)
