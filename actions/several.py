@@ -4,6 +4,7 @@ What is several targets to the far side is one target with one value to the runn
 or not at all: `OutcomeUnknown` is raised only where nobody can say, and then `standing` says exactly which part stands how.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,8 @@ class AsOne(ABC):
         kept = reading.facts.get("parts")
         if isinstance(kept, list) and len(kept) == len(parts):
             return tuple(Reading.model_validate(one) for one in kept)
+        if reading.value is None:
+            return tuple(Reading() for _ in parts)
         return tuple(Reading(value=value) for value in self._values(parts, reading.value))
 
     def _moved(self, call: Call, moves: Sequence[_Move], *, timeout: float) -> Reading:
@@ -177,12 +180,12 @@ class AsOne(ABC):
         """Nothing is changed any more; what was, was put back."""
         back = f" Put back as before: {', '.join(move.part.name for move, _ in reversed(done))}." if done else ""
         text = f"{_named(part, error)}{back}"
-        if isinstance(error, Throttled):
-            return Throttled(text, retry_after=error.retry_after)
         if not isinstance(error, Conflict):
-            return Rejected(text)
+            return _alike(error, text)
         try:
             return Conflict(text, current=self.read(call, timeout=left()))
+        except TargetMissing as missing:
+            return missing
         except BackendError:  # how the others stand cannot be said; that nothing is changed can
             return Rejected(text)
 
@@ -289,7 +292,8 @@ def _so_far(done: Sequence[tuple[_Move, Reading]]) -> str:
 
 def _named(part: Part, error: BackendError) -> str:
     text = str(error).rstrip(".")
-    return f"{text}." if part.name in text else f"{part.name}: {text}."
+    said = re.search(rf"(?<!\w){re.escape(part.name)}(?!\w)", text)
+    return f"{text}." if said else f"{part.name}: {text}."
 
 
 def _alike(error: BackendError, text: str) -> BackendError:

@@ -29,8 +29,8 @@ def _parts(run: ActionRun) -> list[str]:
     if proposal is None or run.state in {RunState.REFUSED, RunState.EXPIRED, RunState.CANCELLED, RunState.UNDONE}:
         return []
     done = run.ramp.done if run.ramp else len(proposal.parts)
-    changed = [one for one in proposal.parts if one.before_text != one.after_text]
-    shown = [f"• {plans.part(one)}{'' if number < done else ' (not yet)'}" for number, one in enumerate(changed[:_PARTS])]
+    changed = [(number, one) for number, one in enumerate(proposal.parts) if one.before_text != one.after_text]
+    shown = [f"• {plans.part(one)}{'' if number < done else ' (not yet)'}" for number, one in changed[:_PARTS]]
     return [*shown, *([f"…and {len(changed) - _PARTS} more"] if len(changed) > _PARTS else [])]
 
 
