@@ -216,7 +216,7 @@ def refused(error: Any, *, action: str, what: str) -> BackendError:
     if code in DENIED or status in {401, 403}:
         named = _ACTION.search(words)
         return NotPermitted(f"{WHO} does not let these credentials do {named[1] if named else action}. Allow it in their policy.")
-    said = f": {redact(words, limit=MOST_REASON)}" if words else ""
+    said = _said(words)
     if status == 408 or status >= 500 or not status:
         return OutcomeUnknown(f"{WHO} answers {action} with {status}{said}.")
     if code in MISSING or status == 404 or (code.startswith("Validation") and _NOT_FOUND.search(words)):
@@ -263,6 +263,12 @@ def target(call: Call, pattern: re.Pattern[str], *, form: str) -> Callable[[int]
 def tags(listed: Json) -> dict[str, str]:
     """Tags as a mapping; services spell the keys of a tag in two ways."""
     return {str(one.get("Key", one.get("key"))): str(one.get("Value", one.get("value", ""))) for one in listed or ()}
+
+
+def _said(words: str) -> str:
+    """AWS's own words, to stand before a full stop; a page of HTML is none."""
+    words = "" if words.lstrip().startswith("<") else redact(words, limit=MOST_REASON).strip().rstrip(".")
+    return f": {words}" if words else ""
 
 
 def _named(key: str, secret: str, token: str | None) -> dict[str, str]:

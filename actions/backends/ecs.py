@@ -51,21 +51,26 @@ class Ecs(Comparing):
         return _reading({"replicas": found["desiredCount"]}, found, facts=facts)
 
     def propose(self, call: Call, reading: Reading) -> Proposal:
-        """The number of tasks, or the task definition.
+        """The number of tasks, or the task definition; a deployment whose tasks fail may be rolled back before it ends.
 
         Raises:
             CallInvalid: a deployment is in progress, the service is not ECS's own to change, or a bound would be passed.
         """
         facts = reading.facts
-        if facts["deploying"]:
+        stuck = bool(facts["failed"]) and call.operation == MODEL_ROLLBACK.name
+        if facts["deploying"] and not stuck:
             raise CallInvalid(
                 f"{call.target} is in the middle of a deployment ({facts['deploying']}). Wait until it ends, or stop it first."
             )
-        if call.operation == MODEL_ROLLBACK.name:
-            if facts["controller"] != "ECS":
-                raise CallInvalid(f"{call.target} is deployed by {facts['controller']}; roll back there.")
-            return marks.rollback(call, reading)
-        return _scaled(call, reading)
+        if call.operation != MODEL_ROLLBACK.name:
+            return _scaled(call, reading)
+        if facts["controller"] != "ECS":
+            raise CallInvalid(f"{call.target} is deployed by {facts['controller']}; roll back there.")
+        proposal = marks.rollback(call, reading)
+        if not stuck:
+            return proposal
+        ends = f"The deployment of {reading.value['version']} goes on, {facts['failed']} of its tasks have failed; this ends it."
+        return proposal.model_copy(update={"note": f"{proposal.note} {ends}".strip()})
 
     def _write(self, call: Call, value: Json, *, present: Reading, key: str, timeout: float) -> None:  # noqa: ARG002
         """One UpdateService with the one field that changes."""
@@ -125,6 +130,7 @@ def _facts(found: Mapping[str, Any]) -> dict[str, Json]:
     versions = sorted({_version(one["taskDefinition"]) for one in under_way}, key=_number)
     return {
         "deploying": " beside ".join(versions) if found.get("status") != "DRAINING" else "it is being deleted",
+        "failed": sum(one.get("failedTasks", 0) for one in under_way if one.get("status") == "PRIMARY"),
         "controller": found.get("deploymentController", {}).get("type", "ECS"),
         "strategy": found.get("schedulingStrategy", "REPLICA"),
         "running": found.get("runningCount"),
@@ -150,7 +156,7 @@ def _scaling(ask: aws.Asking, cluster: str, service: str) -> dict[str, Json]:
     policies = ask("application-autoscaling", "describe_scaling_policies", what=what, ResourceId=resource, **about)["ScalingPolicies"]
     paused = targets[0].get("SuspendedState", {})
     asleep = bool(paused.get("DynamicScalingInSuspended")) and bool(paused.get("DynamicScalingOutSuspended"))
-    names = [] if asleep else sorted(one["PolicyName"] for one in policies)
+    names = [] if asleep else sorted(one["PolicyName"] for one in policies if one["ResourceId"] == resource)
     return {"minimum": targets[0]["MinCapacity"], "maximum": targets[0]["MaxCapacity"], "policies": names}
 
 

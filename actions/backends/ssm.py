@@ -22,7 +22,8 @@ from runbooks.value import Json
 OPERATIONS = (LIMIT_SET, ROUTE_SWITCH)
 FORM = "a parameter's name, such as /production/answers/max_output_tokens"
 MOST_VALUE = 4096  # characters of a standard parameter
-_NAME = re.compile(r"/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,14}")
+_PART = r"(?!\.+(?:/|$))[A-Za-z0-9_.-]+"  # dots alone are a name that somebody means as a way up
+_NAME = re.compile(rf"/?{_PART}(/{_PART}){{0,14}}")
 _LABEL = re.compile(r"(?!aws|ssm)[A-Za-z_.-][A-Za-z0-9_.-]{0,99}")
 
 

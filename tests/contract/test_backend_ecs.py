@@ -1,0 +1,221 @@
+"""ECS services, against moto; what somebody else sees of them is asked through a client of its own."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+
+from actions.backends.ecs import KIND
+from actions.contract import CallInvalid
+from actions.planning import PlanRefused
+from actions.testing import CHECKS, Check, Subject
+from runbooks.operation import Call, OutcomeStatus
+from tests.parts.amazon import PATIENT, TROUBLES, act, built, check_class, check_trouble, rollback, scale
+from tests.parts.moto import RUNNING, Moto, moto
+from tests.parts.trouble import troubled
+
+CLUSTER = "production"
+GOOD = {"validation_status": "approved", "evaluation_score": "0.902"}
+BAD = {"validation_status": "rejected", "evaluation_score": "0.61"}
+PRESENT = {"evaluation_score": "0.91"}
+_number = count()
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Moto]:
+    with moto() as running:
+        running.client("ecs").create_cluster(clusterName=CLUSTER)
+        yield running
+
+
+@pytest.fixture
+def service(aws: Moto) -> str:
+    """A service of two tasks at the last of four revisions, of which the second is good and the third is bad."""
+    return made(aws)
+
+
+def made(aws: Moto, *marks: dict[str, str], wanted: int = RUNNING) -> str:
+    """A fresh service at the newest of these revisions of its own family."""
+    name, client = f"answers-{next(_number)}", aws.client("ecs")
+    for number, tags in enumerate(marks or ({}, GOOD, BAD, PRESENT), start=1):
+        client.register_task_definition(
+            family=name,
+            containerDefinitions=[{"name": "answers", "image": f"images.example/answers:v7.{number}", "memory": 128}],
+            tags=[{"key": key, "value": value} for key, value in tags.items()],
+        )
+    client.create_service(cluster=CLUSTER, serviceName=name, taskDefinition=name, desiredCount=wanted)
+    return f"{CLUSTER}/{name}"
+
+
+def outside(aws: Moto, target: str) -> tuple[int, str]:
+    """Tasks wanted and task definition, as somebody else sees them."""
+    found = aws.client("ecs").describe_services(cluster=CLUSTER, services=[target.partition("/")[2]])["services"][0]
+    return found["desiredCount"], found["taskDefinition"].rpartition("/")[2]
+
+
+def change(aws: Moto, target: str, **changed: Any) -> None:
+    """What another person would do."""
+    aws.client("ecs").update_service(cluster=CLUSTER, service=target.partition("/")[2], **changed)
+
+
+def scaling(aws: Moto, target: str, low: int, high: int) -> None:
+    """Register the service with Application Auto Scaling, with a policy."""
+    client = aws.client("application-autoscaling")
+    about = {"ServiceNamespace": "ecs", "ResourceId": f"service/{target}", "ScalableDimension": "ecs:service:DesiredCount"}
+    client.register_scalable_target(**about, MinCapacity=low, MaxCapacity=high)
+    client.put_scaling_policy(**about, PolicyName="load-70", PolicyType="TargetTrackingScaling")
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_scaling_a_service_keeps_the_contract(check: Check, aws: Moto, service: str) -> None:
+    """Scaling a service passes every check."""
+    scaling(aws, service, 1, 6)
+    check(
+        Subject(
+            backend=built(KIND, aws.url),
+            call=scale(service),
+            missing=scale(f"{CLUSTER}/no-such-service"),
+            other={"replicas": 5},
+            change_outside=lambda value: change(aws, service, desiredCount=value["replicas"]),
+            invalid=scale(service, 7),
+            atomic=False,
+        )
+    )
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_rolling_a_service_back_keeps_the_contract(check: Check, aws: Moto, service: str) -> None:
+    """Rolling a service back passes every check."""
+    family = service.partition("/")[2]
+    check(
+        Subject(
+            backend=built(KIND, aws.url),
+            call=rollback(service),
+            missing=rollback(f"{CLUSTER}/no-such-service"),
+            other={"version": f"{family}:1"},
+            change_outside=lambda value: change(aws, service, taskDefinition=value["version"]),
+            invalid=rollback(service, f"{family}:9"),
+            atomic=False,
+        )
+    )
+
+
+def test_tasks_come_and_go_again(aws: Moto, service: str) -> None:
+    """Scaling a service changes what others see, and the undo puts it back."""
+    story = act(built(KIND, aws.url), scale(service))
+    plan = story.plan()
+    assert (plan.proposal.step, plan.proposal.note) == ("2 → 4 tasks", "2 running now.")
+    done = story.execute(plan)
+    assert done.status is OutcomeStatus.APPLIED, done.reason
+    assert outside(aws, service)[0] == 4
+    assert story.undo(plan, after=done.after).status is OutcomeStatus.APPLIED
+    assert outside(aws, service)[0] == 2
+
+
+def test_the_last_known_good_revision_runs_again(aws: Moto, service: str) -> None:
+    """A rollback passes over the bad revision to the good one, says both scores, and can be undone."""
+    family = service.partition("/")[2]
+    story = act(built(KIND, aws.url), rollback(service))
+    plan = story.plan()
+    assert plan.proposal.step == f"release {family}:4 → {family}:2"
+    assert plan.proposal.note == "Evaluation score 0.91 → 0.902."
+    listed = [(one["version"], one["good"]) for one in plan.before.facts["releases"]]
+    assert listed == [(f"{family}:4", None), (f"{family}:3", False), (f"{family}:2", True), (f"{family}:1", None)]
+    assert plan.before.facts["releases"][2]["note"] == "validation_status approved, answers:v7.2"
+    done = story.execute(plan)
+    assert done.status is OutcomeStatus.APPLIED, done.reason
+    assert outside(aws, service) == (2, f"{family}:2")
+    assert story.undo(plan, after=done.after).status is OutcomeStatus.APPLIED
+    assert outside(aws, service) == (2, f"{family}:4")
+
+
+def test_without_a_good_revision_there_is_nothing_to_go_back_to(aws: Moto) -> None:
+    """Revisions that nobody marked are not chosen by themselves; a person may name one, and reads that nothing is known of it."""
+    service = made(aws, {}, {})
+    family, backend = service.partition("/")[2], built(KIND, aws.url)
+    with pytest.raises(PlanRefused, match="no release older than .* that is marked as good"):
+        act(backend, rollback(service)).plan()
+    reading = backend.read(rollback(service), timeout=PATIENT)
+    assert backend.propose(rollback(service, f"{family}:1"), reading).note == "Nothing says whether it is good."
+
+
+def test_a_bad_revision_is_not_gone_back_to(aws: Moto, service: str) -> None:
+    """Naming a revision that is marked as bad gives no plan."""
+    backend = built(KIND, aws.url)
+    reading = backend.read(rollback(service), timeout=PATIENT)
+    with pytest.raises(CallInvalid, match="marked as bad"):
+        backend.propose(rollback(service, f"{service.partition('/')[2]}:3"), reading)
+
+
+@pytest.mark.parametrize("call", [scale, rollback], ids=["scale", "rollback"])
+def test_a_deployment_in_progress_is_left_alone(call: Any, aws: Moto) -> None:
+    """While a deployment is under way nothing is planned, and the sentence says what to wait for."""
+    service = made(aws, GOOD, {}, wanted=RUNNING + 1)
+    with pytest.raises(PlanRefused, match="in the middle of a deployment .* Wait until it ends"):
+        act(built(KIND, aws.url), call(service)).plan()
+
+
+def test_a_deployment_whose_tasks_fail_may_be_rolled_back(aws: Moto) -> None:
+    """A rollback that ends a failing deployment is planned and says so; scaling in the middle of one stays refused."""
+    service = made(aws, GOOD, {}, wanted=RUNNING + 1)
+    backend = built(KIND, aws.url)
+    reading = backend.read(rollback(service), timeout=PATIENT)
+    failing = reading.model_copy(update={"facts": {**reading.facts, "failed": 3}})
+    assert "3 of its tasks have failed; this ends it" in backend.propose(rollback(service), failing).note
+    with pytest.raises(CallInvalid, match="in the middle of a deployment"):
+        backend.propose(scale(service), failing)
+
+
+def test_a_deployment_between_plan_and_click_is_noticed(aws: Moto, service: str) -> None:
+    """A new deployment of the same revision at the same number of tasks makes the plan void."""
+    story = act(built(KIND, aws.url), scale(service))
+    plan = story.plan()
+    change(aws, service, forceNewDeployment=True)
+    refused = story.execute(plan)
+    assert refused.status is OutcomeStatus.REFUSED
+    assert refused.reason.startswith("Nothing was changed: ")
+    assert outside(aws, service)[0] == 2
+
+
+@pytest.mark.parametrize("replicas", [0, 7])
+def test_limits_of_application_auto_scaling_are_kept(replicas: int, aws: Moto, service: str) -> None:
+    """What Application Auto Scaling would take back is refused before; within its limits the policy is named."""
+    scaling(aws, service, 1, 6)
+    with pytest.raises(PlanRefused, match=f"at 1 to 6 tasks, so {replicas} would not last"):
+        act(built(KIND, aws.url), scale(service, replicas)).plan()
+    assert "The scaling policy load-70 may change it again." in act(built(KIND, aws.url), scale(service)).plan().proposal.note
+
+
+@pytest.mark.parametrize("row", TROUBLES.values(), ids=TROUBLES)
+def test_every_trouble_with_a_service_is_told_as_it_is(row: Any, aws: Moto) -> None:
+    """Whatever goes wrong with the change, the error, the sentence and the later look are true, and it is sent once."""
+    with troubled(aws.url) as trouble:
+        backend = built(KIND, trouble.url)
+        check_trouble(row, act(backend, rollback(made(aws))), trouble, operation="UpdateService")
+        check_class(row, backend, scale(made(aws)), trouble, operation="UpdateService")
+
+
+def test_someone_elses_deployment_between_run_and_undo_is_not_overwritten(aws: Moto, service: str) -> None:
+    """An undo leaves a revision alone that somebody deployed after the rollback."""
+    family = service.partition("/")[2]
+    story = act(built(KIND, aws.url), rollback(service))
+    plan = story.plan()
+    done = story.execute(plan)
+    change(aws, service, taskDefinition=f"{family}:1")
+    refused = story.undo(plan, after=done.after)
+    assert refused.status is OutcomeStatus.REFUSED
+    assert "It was not overwritten." in refused.reason
+    assert outside(aws, service)[1] == f"{family}:1"
+
+
+def test_a_probe_says_who_we_are(aws: Moto) -> None:
+    """The probe names the identity and what may be seen, and changes nothing."""
+    assert built(KIND, aws.url).probe(timeout=PATIENT).endswith("may see ECS clusters. What it may change only a change would show.")
+
+
+@pytest.mark.parametrize("name", ["", "answers", "a/b/c", "../answers", "production/", "production/a b", "arn:aws:ecs:x"])
+def test_s29_a_hostile_name_is_not_sent(name: str, aws: Moto) -> None:
+    """What is no cluster and service is refused on this side."""
+    with pytest.raises(CallInvalid, match="write cluster/service"):
+        built(KIND, aws.url).read(Call(operation="cluster.scale", target=name), timeout=PATIENT)
