@@ -19,13 +19,15 @@ class RegistryInvalid(MusterError):
 class Bound:
     """A backend under its configured name.
 
-    `services` confines it to their incidents, `only` to these of its operations; empty means every service, and all of them.
+    `services` confines it to their incidents, `only` to these of its operations, `targets` to these targets; empty means every service,
+    and all of them.
     """
 
     name: str
     backend: Backend
     services: frozenset[str] = frozenset()
     only: frozenset[str] = frozenset()
+    targets: frozenset[str] = frozenset()
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -37,8 +39,10 @@ class Bound:
         """The only environment that it reaches; None for one that touches no target of its own."""
         return self.backend.environment
 
-    def serves(self, *, environment: str | None, service: str | None) -> bool:
-        """Whether incidents of this service in this environment are its business."""
+    def serves(self, *, environment: str | None, service: str | None, target: str | None = None) -> bool:
+        """Whether incidents of this service in this environment are its business, and this target is."""
+        if self.targets and target not in self.targets:
+            return False
         here = self.environment is None or self.environment == environment
         return here and (not self.services or service in self.services)
 
@@ -71,12 +75,12 @@ class Registry:
         """What runbooks may use here."""
         return MappingProxyType({name: one for name, one in self.operations.items() if not one.internal})
 
-    def backend(self, operation: str, environment: str | None, service: str | None = None) -> Backend:
+    def backend(self, operation: str, environment: str | None, service: str | None = None, *, target: str | None = None) -> Backend:
         """The backend of `bound`."""
-        return self.bound(operation, environment, service).backend
+        return self.bound(operation, environment, service, target=target).backend
 
-    def bound(self, operation: str, environment: str | None, service: str | None = None) -> Bound:
-        """Who serves `operation` for this service in this environment: the one configured for the service, else the one for all.
+    def bound(self, operation: str, environment: str | None, service: str | None = None, *, target: str | None = None) -> Bound:
+        """Who serves `operation` for this service in this environment: the one for this target, else for the service, else for all.
 
         Raises:
             NotFound: nobody does; the sentence says where it is served.
@@ -84,12 +88,12 @@ class Registry:
         serving = self._serving.get(operation, ())
         if self._drill and serving:
             return serving[0]
-        found = [one for one in serving if one.serves(environment=environment, service=service)]
+        found = [one for one in serving if one.serves(environment=environment, service=service, target=target)]
         if not found and environment is None and len(serving) == 1 and self.operations[operation].reads:
             found = list(serving)
         if not found:
             raise NotFound(_absent(operation, environment, serving))
-        return max(found, key=lambda one: (one.environment is not None, bool(one.services)))
+        return max(found, key=lambda one: (one.environment is not None, bool(one.targets), bool(one.services)))
 
     def planned(self, call: Call) -> Backend:
         """The backend that a plan's call was made with: a plan is carried out by the system that it was read from, or not at all.
@@ -148,5 +152,7 @@ def _serving(backends: Iterable[Bound]) -> dict[str, tuple[Bound, ...]]:
 
 def _overlap(one: Bound, other: Bound) -> bool:
     """Whether nobody could say which of the two is meant."""
+    if bool(one.targets) != bool(other.targets) or (one.targets and not one.targets & other.targets):
+        return False
     alike = bool(one.services & other.services) or (not one.services and not other.services)
     return one.environment == other.environment and alike

@@ -143,8 +143,8 @@ class Runner:
             request = self._request(action, labels=labels, parameters={}, environment=environment, service=service)
             if action.is_several or not request.operation.looks or request.operation.target is None:
                 return None
-            backend = self.registry.backend(request.operation.name, environment, service)
             call = planning.first_call(request)
+            backend = self.registry.backend(request.operation.name, environment, service, target=call.target)
             reading = self._read(backend, call, timeout=left())
             call, _ = planning.full_call(request, call, reading)
             text = backend.propose(call, reading).before_text
@@ -247,9 +247,10 @@ class Runner:
             backend = self.registry.planned(call)
             before = self._read(backend, call, timeout=left())
         else:
-            bound = self.registry.bound(operation.name, request.environment, request.service)
+            first = planning.first_call(request)
+            bound = self.registry.bound(operation.name, request.environment, request.service, target=first.target)
             backend, tier = bound.backend, planning.tier_of(action, operation, raised_by=raised_by)
-            first = planning.first_call(request).model_copy(update={"backend": bound.name})
+            first = first.model_copy(update={"backend": bound.name})
             before = self._read(backend, first, timeout=left())
             call, parameters = planning.full_call(request, first, before)
         proposal = self._proposal(backend, call, before)

@@ -37,8 +37,9 @@ def joined(request: Request, *, registry: Registry, raised_by: int, left: Callab
             environment=request.environment,
             service=request.service,
         )
-        bound = registry.bound(operation.name, request.environment, request.service)
-        first = planning.first_call(step).model_copy(update={"backend": bound.name})
+        first = planning.first_call(step)
+        bound = registry.bound(operation.name, request.environment, request.service, target=first.target)
+        first = first.model_copy(update={"backend": bound.name})
         call, found = planning.full_call(step, first, bound.backend.read(first, timeout=left()))
         known |= found
         calls.append(call)

@@ -208,7 +208,7 @@ class Several(AsOne):
         """What every part would become."""
         parts = self._parts(call)
         made = [
-            _tried(part, lambda part=part, one=one: part.backend.propose(part.call, one))  # type: ignore[misc]
+            tried(part, lambda part=part, one=one: part.backend.propose(part.call, one))  # type: ignore[misc]
             for part, one in zip(parts, self._readings(parts, reading), strict=True)
         ]
         shown = tuple(
@@ -246,10 +246,10 @@ def several(calls: Sequence[Call], *, environment: str | None, service: str | No
 
 
 def _asked(part: Part, left: Callable[[], float]) -> Reading:
-    return _tried(part, lambda: part.backend.read(part.call, timeout=left()))
+    return tried(part, lambda: part.backend.read(part.call, timeout=left()))
 
 
-def _tried(part: Part, work: Callable[[], Answer]) -> Answer:
+def tried(part: Part, work: Callable[[], Answer]) -> Answer:
     """What the part's backend answers; its errors name the part."""
     try:
         return work()
