@@ -19,7 +19,13 @@ def catalogue() -> dict[str, Operation]:
     """Every operation by name, as the shipped backends declare them."""
     integer, number, boolean = ArgumentType.INTEGER, ArgumentType.NUMBER, ArgumentType.BOOLEAN
     operations = (
-        Operation(name="metrics.query", title="Ask a metric", reads=True, arguments={"query": _text()}, sample=_ROWS),
+        Operation(
+            name="metrics.query",
+            title="Ask a metric",
+            reads=True,
+            arguments={"query": _text(), "ago": Argument(type=number, required=False)},
+            sample=_ROWS,
+        ),
         Operation(
             name="http.get",
             title="Ask an address",
