@@ -4,11 +4,13 @@ from actions import kinds
 from actions.backends.pagerduty import PAGE, PagerDuty
 from actions.contract import Backend
 from actions.registry import Bound, Registry
-from bot.configuration import BackendPlan, Configuration
+from actions.units import ReleaseUnits, Unit, UnitPart
+from bot.configuration import BackendPlan, Configuration, manifest
+from bot.configuration.schema import UnitPartEntry
 from bot.paging import Answering, Pager
 from bot.secret import Secrets
 from bot.settings import Settings
-from runbooks.errors import Problem, SettingsInvalid
+from runbooks.errors import NotFound, Problem, SettingsInvalid
 
 
 def registry(configuration: Configuration, *, secrets: Secrets, settings: Settings, slack_pager: Backend) -> Registry:
@@ -24,6 +26,7 @@ def registry(configuration: Configuration, *, secrets: Secrets, settings: Settin
         found += _simulated(settings.simulation_url)
     if "manual" not in served:
         found.append(_bound(kinds.build("manual", {}, secrets={})))
+    found += release_units(configuration, found)
     return Registry(_with_paging(found, settings=settings, slack_pager=slack_pager))
 
 
@@ -39,6 +42,53 @@ def built(plan: BackendPlan) -> Bound:
         reason = f"{', '.join(missing)} is not offered by {plan.kind}; it offers {', '.join(offered)}"
         raise SettingsInvalid([Problem(file="muster.yaml", field=f"backends.{plan.name}.operations", reason=reason)])
     return Bound(name=plan.name, backend=backend, services=frozenset(plan.services), only=frozenset(plan.operations))
+
+
+def release_units(configuration: Configuration, others: list[Bound]) -> list[Bound]:
+    """The release units of each environment, over the backends that serve their parts.
+
+    Raises:
+        SettingsInvalid: a part names an operation that nobody serves there, or that does not say what is set.
+    """
+    by_environment: dict[str, list[Unit]] = {}
+    registry = Registry(others) if configuration.file.release_units else None
+    for name, entry in configuration.file.release_units.items():
+        assert registry is not None
+        parts = tuple(_part(configuration, name, part, one, registry) for part, one in entry.parts.items())
+        known = manifest.reader(configuration, name)
+        by_environment.setdefault(entry.environment, []).append(Unit(name=name, parts=parts, releases=known))
+    return [
+        Bound(
+            name=ReleaseUnits.name,
+            backend=ReleaseUnits(units, environment=environment, registry=registry),
+            targets=frozenset(unit.name for unit in units),
+        )
+        for environment, units in by_environment.items()
+        if registry is not None
+    ]
+
+
+def _part(configuration: Configuration, unit: str, name: str, entry: UnitPartEntry, registry: Registry) -> UnitPart:
+    place = f"release_units.{unit}.parts.{name}"
+
+    def wrong(field: str, reason: str) -> SettingsInvalid:
+        return SettingsInvalid([Problem(file=configuration.path or "muster.yaml", field=f"{place}.{field}", reason=reason)])
+
+    operation = registry.catalogue.get(entry.uses)
+    if operation is None or operation.reads:
+        may = ", ".join(sorted(one.name for one in registry.catalogue.values() if not one.reads and one.target and one.looks))
+        raise wrong("uses", f"{entry.uses} changes nothing here that a backend serves; served are {may}")
+    if not (operation.looks and operation.plans and operation.target and operation.reversible):
+        raise wrong("uses", f"{entry.uses} cannot be part of a release unit: it could not be read, planned and taken back")
+    try:
+        registry.bound(entry.uses, configuration.file.release_units[unit].environment, target=entry.target)
+    except NotFound as error:
+        raise wrong("uses", str(error)) from error
+    may_set = [argument for argument in operation.arguments if argument != operation.target]
+    argument = entry.argument or (may_set[0] if len(may_set) == 1 else "")
+    if argument not in may_set:
+        raise wrong("argument", f"must say which argument a release sets: {', '.join(may_set) or f'{entry.uses} has none'}")
+    return UnitPart(name=name, operation=entry.uses, target=entry.target, argument=argument)
 
 
 def _simulated(url: str) -> list[Bound]:

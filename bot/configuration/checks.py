@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 from bot.configuration.reading import Document
-from bot.configuration.schema import ChangeFreeze, File, OnCallPlan, Override, When
+from bot.configuration.schema import ChangeFreeze, File, OnCallPlan, Override, ReleaseEntry, ReleaseUnitEntry, When
 from runbooks.errors import Problem
 
 Found = Iterator[tuple[tuple[str | int, ...], str]]
@@ -115,6 +115,27 @@ def _severities(file: File) -> Found:
             yield ("severities", severity.value, "review_days"), "is missing, and a milder severity has one"
 
 
+def _release_units(file: File) -> Found:
+    for name, unit in file.release_units.items():
+        if (unit.manifest is None) == (not unit.releases):
+            yield ("release_units", name), "names its known releases either under releases or in a manifest file"
+        yield from ((("release_units", name, "releases", at, *place), reason) for at, place, reason in incomplete(unit, unit.releases))
+
+
+def incomplete(unit: ReleaseUnitEntry, releases: Iterable[ReleaseEntry]) -> Iterator[tuple[int, tuple[str | int, ...], str]]:
+    """What is wrong with the known releases of a unit: by place in their list, field, and reason."""
+    seen: set[str] = set()
+    for at, release in enumerate(releases):
+        if release.version in seen:
+            yield at, ("version",), f"{release.version} is listed twice; every version is one set of values"
+        seen.add(release.version)
+        if missing := [part for part in unit.parts if part not in release.values]:
+            yield at, ("values",), f"says nothing of {', '.join(missing)}; a release is the value of every part"
+        for part in release.values:
+            if part not in unit.parts:
+                yield at, ("values", part), f"is no part of this unit; there are {', '.join(unit.parts)}"
+
+
 _CHECKS: tuple[Callable[[File], Found], ...] = (
     _people,
     _teams,
@@ -123,6 +144,7 @@ _CHECKS: tuple[Callable[[File], Found], ...] = (
     _tokens,
     _autonomy,
     _backends,
+    _release_units,
     _freezes,
     _severities,
 )

@@ -298,6 +298,43 @@ def _severities(value: Any) -> Any:
     return defaults | merged
 
 
+class UnitPartEntry(Part):
+    """One part of a release unit: which operation sets it, on which target; `argument` where more than one could be meant."""
+
+    uses: Text
+    target: Text
+    argument: Text | None = None
+
+
+class ReleaseEntry(Part):
+    """One known release: the value of every part, its evaluation score, whether it has proven good, and when it was released."""
+
+    version: Text
+    values: dict[Text, Json]
+    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    good: StrictBool = False
+    at: When | None = None
+    note: Annotated[StrictStr, Field(max_length=200)] = ""
+
+
+class ReleaseUnitEntry(Part):
+    """Several settings that are released and rolled back as one (rule S24). Its name is the target of `model.rollback`.
+
+    The known releases stand here, newest first, or in a file of their own under `releases`, which is read anew at each look.
+    """
+
+    environment: Text
+    parts: dict[Slug, UnitPartEntry] = Field(min_length=1, max_length=20)
+    releases: tuple[ReleaseEntry, ...] = ()
+    manifest: Text | None = None
+
+
+class Manifest(Part):
+    """A file of known releases, newest first, as a release pipeline writes it."""
+
+    releases: tuple[ReleaseEntry, ...]
+
+
 class File(Part):
     """The whole file."""
 
@@ -314,6 +351,7 @@ class File(Part):
     severities: Annotated[dict[Severity, SeverityEntry], BeforeValidator(_severities), Field(validate_default=True)] = {}
     tokens: dict[Slug, TokenEntry] = {}
     backends: dict[Slug, BackendEntry] = {}
+    release_units: dict[Text, ReleaseUnitEntry] = {}
     drills: Drills = Drills()
     autonomy: AutonomyEntry = AutonomyEntry()
     freezes: tuple[ChangeFreeze, ...] = ()
