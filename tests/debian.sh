@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Bring the parts that pip cannot: Debian's packages. Without root, say what is missing and let the tests skip with their reasons.
 set -euo pipefail
-wanted=(prometheus prometheus-alertmanager chromium buildah podman runc debootstrap etcd-server)
+wanted=(prometheus prometheus-alertmanager haproxy chromium buildah podman runc debootstrap etcd-server)
 missing=()
 for package in "${wanted[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
