@@ -31,7 +31,7 @@ def known(reading: Reading) -> tuple[Release, ...]:
     if listed is None:
         parts = (Reading.model_validate(one) for one in reading.facts.get("parts") or ())
         return next((found for part in parts if (found := known(part))), ())
-    return tuple(Release.model_validate(one) for one in listed)
+    return tuple(Release.model_validate({name: one[name] for name in Release.model_fields if name in one}) for one in listed)
 
 
 def candidates(reading: Reading) -> tuple[Release, ...]:
@@ -83,4 +83,4 @@ def _offered(may: Sequence[Release]) -> str:
 
 def facts(releases: Sequence[Release]) -> list[Json]:
     """The releases as `Reading.facts["releases"]` has them."""
-    return [one.model_dump(mode="json") for one in releases]
+    return [one.model_dump(mode="json", include=set(Release.model_fields)) for one in releases]
