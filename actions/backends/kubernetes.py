@@ -56,7 +56,7 @@ class Kubernetes:
         part = self._part(call)
 
         def done(seen: Seen) -> bool:
-            return part.done(seen, expected=expected, key=key) if isinstance(part, Scaling) else key_of(seen.thing) == key
+            return part.done(seen, key=key) if isinstance(part, Scaling) else key_of(seen.thing) == key
 
         return compare_and_set(
             call,

@@ -14,7 +14,7 @@ from actions.kinds import Options
 from actions.kubernetes.cluster import MANAGER, WHO, Cluster, Permission, Thing, dig
 from actions.kubernetes.names import Resource, named
 from actions.kubernetes.ownership import KEY, changed, key_of, records_scaling
-from actions.kubernetes.writing import Seen, digest, generation, understood
+from actions.kubernetes.writing import Seen, digest, understood
 from runbooks.operation import Call, Proposal, Reading
 from runbooks.value import Json
 
@@ -76,10 +76,7 @@ class Scaling:
         self._cluster, self._bounds, self._namespaces = cluster, bounds, namespaces
 
     def look(self, call: Call, timeout: float) -> Seen:
-        """The number that is wanted; as facts how many are ready, the limits, the floor, and the autoscaler that owns the number.
-
-        A workload's revision is its generation: it moves with its specification and not with its pods.
-        """
+        """The number that is wanted; as facts how many are ready, the limits, the floor, and the autoscaler that owns the number."""
         (namespace, kind, name), left = self._place(call), deadline(timeout)
         if kind == "hpa":
             return self._autoscaler(call, namespace, name, left)
@@ -89,7 +86,8 @@ class Scaling:
         facts = {"ready": dig(thing, "status", "readyReplicas") or 0, "autoscaler": owner, **self._limited(call, namespace, left)}
         by, at = changed(thing, "spec", "replicas") if records_scaling(thing) else (None, None)
         value = _replicas(dig(thing, "spec", "replicas"), word=f"{resource.word} {namespace}/{name}")
-        return Seen(thing=thing, reading=Reading(value=value, facts=facts, revision=generation(thing), changed_by=_by(by), changed_at=at))
+        moved = digest(thing, value)
+        return Seen(thing=thing, reading=Reading(value=value, facts=facts, revision=moved, changed_by=_by(by), changed_at=at))
 
     def propose(self, call: Call, reading: Reading) -> Proposal:
         """The number asked for, within the limits.
@@ -102,7 +100,7 @@ class Scaling:
         _within(call, wanted, reading.facts.get("bounds"))
         if wanted < present:
             _above_floor(call, wanted, reading.facts.get("floor"))
-        least = "at least " if "mostly" in reading.facts else ""
+        least = "at least " if "at_most" in reading.facts else ""
         note = f"{reading.facts['ready']} of {present} are ready now." if "ready" in reading.facts else ""
         return Proposal(
             value={"replicas": wanted}, before_text=f"{least}{_counted(present)}", after_text=f"{least}{_counted(wanted)}", note=note
@@ -125,20 +123,19 @@ class Scaling:
         if found is None:
             return None
         number = _replicas(dig(found, "spec", "replicas"), word=what)
-        moved = {"value": number, "revision": _next(seen, number), "changed_by": f"{MANAGER}/{key}", "changed_at": None}
-        return seen.reading.model_copy(update=moved)
+        now = {"value": number, "revision": digest(seen.thing, number), "changed_by": f"{MANAGER}/{key}", "changed_at": None}
+        return seen.reading.model_copy(update=now)
 
-    def done(self, seen: Seen, *, expected: Reading, key: str) -> bool:
-        """Whether the number seen was set under this key.
+    def done(self, seen: Seen, *, key: str) -> bool:
+        """Whether the number seen was set under this key. A scale has no room for an annotation: the field manager tells.
 
-        A scale has no room for an annotation. Servers from 1.22 on record who wrote; before, the one step of the generation tells.
+        Servers before 1.22 do not record who wrote through a subresource; the number wanted then counts as set.
         """
-        if key_of(seen.thing) == key:
+        if "at_most" in seen.reading.facts:
+            return key_of(seen.thing) == key
+        if not records_scaling(seen.thing):
             return True
-        if records_scaling(seen.thing):
-            return changed(seen.thing, "spec", "replicas")[0] == _manager(key)
-        uid, _, number = (expected.revision or "").rpartition("/")
-        return number.isdecimal() and seen.reading.revision == f"{uid}/{int(number) + 1}"
+        return changed(seen.thing, "spec", "replicas")[0] == _manager(key)
 
     def _place(self, call: Call) -> tuple[str, str, str]:
         parts = named(call.target, form=FORM, parts={2, 3}, namespaces=self._namespaces)
@@ -175,7 +172,7 @@ class Scaling:
         return {"budget": budget, "available": dig(found, "spec", "minAvailable")}
 
     def _autoscaler(self, call: Call, namespace: str, name: str, left: Left) -> Seen:
-        """The least number of an autoscaler. It has no generation, so its revision tells of its bounds; its status moves all the time."""
+        """The least number of an autoscaler. Its greatest stays as it is, and bounds what may be asked for."""
         what = f"{AUTOSCALER.word} {namespace}/{name}"
         thing = self._cluster.get(AUTOSCALER.path(namespace, name), what=what, timeout=left())
         return Seen(thing=thing, reading=_autoscaler_reading(thing, self._limited(call, namespace, left)))
@@ -210,8 +207,8 @@ def _autoscaler_reading(thing: Thing, facts: Mapping[str, Json]) -> Reading:
     by, at = changed(thing, "spec", "minReplicas")
     return Reading(
         value=_replicas(low, word=AUTOSCALER.word),
-        facts={**facts, "bounds": bounds, "mostly": high},
-        revision=digest(thing, {"low": low, "high": high, "of": spec.get("scaleTargetRef")}),
+        facts={**facts, "bounds": bounds, "at_most": high},
+        revision=digest(thing, low),
         changed_by=by,
         changed_at=at,
     )
@@ -257,9 +254,3 @@ def _manager(key: str) -> str:
 def _by(manager: str | None) -> str | None:
     """A manager as a name; one of Muster's own as `muster/key`."""
     return f"{MANAGER}/{manager.removeprefix(f'{MANAGER}-')}" if manager and manager.startswith(f"{MANAGER}-") else manager
-
-
-def _next(seen: Seen, value: Json) -> str:
-    """The generation after a change that was written on the version seen: one more, unless nothing changed."""
-    uid, _, number = generation(seen.thing).rpartition("/")
-    return f"{uid}/{int(number) + (value != seen.reading.value)}"

@@ -41,13 +41,12 @@ Send = Callable[[Seen, float], Reading | None]
 """Write on the version seen, within so many seconds, and say how it stands; None where that version is no longer the present one."""
 
 
-def generation(thing: Thing) -> str:
-    """A revision that moves with each change of the specification, and with none of the status."""
-    return f"{dig(thing, 'metadata', 'uid')}/{dig(thing, 'metadata', 'generation')}"
-
-
 def digest(thing: Thing, part: Json) -> str:
-    """A revision that moves with this part of the object alone, for what shares its specification with an autoscaler."""
+    """A revision that moves with this part of the object alone.
+
+    An object's generation would not do: an autoscaler moves it, an annotation does, and another action on the same object too, and
+    none of them is a reason not to take a change back. What was changed and changed back counts as unchanged.
+    """
     text = json.dumps(part, sort_keys=True, separators=(",", ":"))
     return f"{dig(thing, 'metadata', 'uid')}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 

@@ -295,7 +295,8 @@ class Kubelet:
 
     def __init__(self, running: Running, namespace: str) -> None:
         self.broken: set[str] = set()
-        self._running, self._namespace, self._over = running, namespace, threading.Event()
+        self.namespace = namespace
+        self._running, self._over = running, threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
@@ -310,7 +311,7 @@ class Kubelet:
         headers = {**self._running.client.headers, "Content-Type": "application/merge-patch+json"}
         with httpx.Client(base_url=self._running.url, verify=self._running.trust, headers=headers, trust_env=False) as client:
             while not self._over.wait(0.05):
-                for pod in client.get(f"/api/v1/namespaces/{self._namespace}/pods").json().get("items") or ():
+                for pod in client.get(f"/api/v1/namespaces/{self.namespace}/pods").json().get("items") or ():
                     self._look_after(client, pod)
 
     def _look_after(self, client: httpx.Client, pod: Any) -> None:
@@ -319,5 +320,5 @@ class Kubelet:
         wanted = [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": "2026-11-21T00:00:00Z"}]
         if [one["status"] for one in (pod.get("status") or {}).get("conditions") or () if one["type"] == "Ready"] == [wanted[0]["status"]]:
             return
-        path = f"/api/v1/namespaces/{self._namespace}/pods/{pod['metadata']['name']}/status"
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}/status"
         client.patch(path, content=json.dumps({"status": {"phase": "Running", "conditions": wanted}}))
