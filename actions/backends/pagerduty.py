@@ -4,6 +4,7 @@ The client would retry and sleep by itself; here every answer is judged as it co
 https://developer.pagerduty.com/docs/events-api-v2/overview/
 """
 
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from runbooks.value import Json
 WHO = "PagerDuty"
 MOST_SUMMARY = 1024  # characters; the Events API's own limit
 MOST_NOTE = 25_000
+MOST_RESPONDERS = 20  # people called by one request; more is a mistake, and wakes everybody
 MOST_NOTES = 200  # how many of an incident's notes are looked through for one that is already there
 SEVERITIES = ("critical", "error", "warning", "info")
 
@@ -54,11 +56,18 @@ def _answer(name: str, title: str, **arguments: Argument) -> Operation:
     )
 
 
+RESPONDERS = _answer(
+    "page.responders",
+    "Add responders upstream",
+    responders=Argument(type=ArgumentType.TEXT, help="PagerDuty's ids of people, or policy:ID, separated by commas"),
+    text=_TEXT,
+)
 OPERATIONS = (
     PAGE,
     _answer("incident.acknowledge", "Acknowledge upstream"),
     _answer("incident.resolve", "Resolve upstream"),
     _answer("incident.note", "Note upstream", text=_TEXT),
+    RESPONDERS,
 )
 _STATUS = {"incident.acknowledge": "acknowledged", "incident.resolve": "resolved"}
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
@@ -101,10 +110,11 @@ class PagerDuty:
         events_url: str | None = None,
         api_url: str | None = None,
         transport: Callable[[], httpx2.BaseTransport] | None = None,
+        verify: ssl.SSLContext | bool = True,
     ) -> None:
-        """`routing_keys` by paging target, `default` for the rest; `token` of the REST API; `transport` is for tests."""
+        """`routing_keys` by paging target, `default` for the rest; `token` of the REST API; `transport` and `verify` are for tests."""
         self._routing_keys, self._token = routing_keys, token
-        self._events_url, self._api_url, self._transport = events_url, api_url, transport
+        self._events_url, self._api_url, self._transport, self._verify = events_url, api_url, transport, verify
 
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The incident's status upstream; nothing is known beforehand about a page."""
@@ -124,7 +134,17 @@ class PagerDuty:
             if call.operation == PAGE.name:
                 return self._page(call, key=key, timeout=timeout)
             with self._rest(call, timeout=timeout) as client:
-                return _note(client, call) if call.operation == "incident.note" else _status(client, call)
+                return _ANSWERS.get(call.operation, _status)(client, call)
+
+    def probe(self, *, timeout: float) -> str:
+        """Whether the REST token is let in; a routing key shows only when somebody is paged, so none is tried."""
+        keys = f"{len(self._routing_keys)} routing keys are configured, and none was tried: that would page somebody."
+        if self._token is None:
+            return f"No API token: {WHO}'s incidents are not answered. {keys}"
+        with _translating(timeout), _Rest(self._token(), base_url=self._api_url, **self._options()) as client:
+            client.timeout = timeout  # type: ignore[assignment]  # passed on to httpx2, which takes fractions
+            abilities = client.rget("/abilities")
+        return f"{WHO} lets the API token in; the account has {len(abilities)} abilities. {keys}"
 
     def _page(self, call: Call, *, key: str, timeout: float) -> Reading:
         said = call.arguments
@@ -152,7 +172,7 @@ class PagerDuty:
         return client
 
     def _options(self) -> dict[str, Any]:
-        return {"trust_env": False, **({"transport": self._transport()} if self._transport else {})}
+        return {"trust_env": False, "verify": self._verify, **({"transport": self._transport()} if self._transport else {})}
 
 
 class _translating:  # noqa: N801 - used as a statement
@@ -200,6 +220,53 @@ def _note(client: Any, call: Call) -> Reading:
     if text not in [note.get("content") for note in client.rget(path)[:MOST_NOTES]]:
         client.rpost(path, json={"content": text})
     return Reading(value="sent")
+
+
+def _responders(client: Any, call: Call) -> Reading:
+    """Ask for responders who were not asked yet: a request pages people, and PagerDuty takes no key for it."""
+    path = f"/incidents/{_incident(call)}"
+    wanted = _wanted(str(call.arguments["responders"]))
+    incident = client.rget(path)
+    asked = {str((one.get("user") or {}).get("id")) for one in incident.get("incidents_responders") or ()}
+    for request in incident.get("responder_requests") or ():
+        targets = (one.get("responder_request_target") or {} for one in request.get("responder_request_targets") or ())
+        asked |= {str(target.get("id")) for target in targets}
+    missing = [one for one in wanted if one["id"] not in asked]
+    if missing:
+        body = {
+            "requester_id": _requester(client, str(call.arguments["by"])),
+            "message": str(call.arguments["text"])[:MOST_SUMMARY],
+            "responder_request_targets": [{"responder_request_target": one} for one in missing],
+        }
+        client.post(f"{path}/responder_requests", json=body)
+    return Reading(value="sent", facts={"asked": [one["id"] for one in missing]})
+
+
+def _wanted(listed: str) -> list[dict[str, str]]:
+    """The people and escalation policies that are named.
+
+    Raises:
+        CallInvalid: one is no id of PagerDuty's, or there are none or too many.
+    """
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    found = [
+        {"id": name.removeprefix("policy:"), "type": f"{'escalation_policy' if name.startswith('policy:') else 'user'}_reference"}
+        for name in dict.fromkeys(names)
+    ]
+    if not 1 <= len(found) <= MOST_RESPONDERS or any(not (one["id"].isalnum() and one["id"].isascii()) for one in found):
+        raise CallInvalid(f"Name 1 to {MOST_RESPONDERS} of PagerDuty's ids, such as PXPGF42 or policy:PUS0KTE. Nobody was called.")
+    return found
+
+
+def _requester(client: Any, email: str) -> str:
+    """Who asks, by the e-mail address: PagerDuty wants the person's id."""
+    found = [one for one in client.rget("/users", params={"query": email}) if str(one.get("email", "")).lower() == email.lower()]
+    if len(found) != 1:
+        raise NotPermitted(f"{WHO} knows nobody by the e-mail address of whoever asks; nobody was called.")
+    return str(found[0]["id"])
+
+
+_ANSWERS: dict[str, Callable[[Any, Call], Reading]] = {"incident.note": _note, RESPONDERS.name: _responders}
 
 
 def build(options: Options, secrets: Secrets) -> PagerDuty:
