@@ -60,7 +60,6 @@ from bot.slack.messenger import SlackMessenger, client
 from bot.slack.socketmode import SocketDoor
 from bot.worlds import Worlds
 from runbooks.loading import Library, load_folder
-from runbooks.people import Actor
 from storage import inbox, incidents, migrations, retention, runbook_versions, switches, tasks
 from storage.database import Database, Tx
 from storage.errors import StorageError

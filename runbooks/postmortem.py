@@ -223,6 +223,9 @@ _TRIED = (
     EntryKind.RUN_DECLINED,
     EntryKind.RUN_REFUSED,
     EntryKind.BREAK_GLASS,
+    EntryKind.FREEZE_OVERRIDDEN,
+    EntryKind.BREAKER_OPENED,
+    EntryKind.BREAKER_RESET,
     EntryKind.RUN_EXECUTED,
     EntryKind.RUN_FAILED,
     EntryKind.RUN_UNKNOWN,
@@ -296,6 +299,7 @@ def _follow_ups(entries: Sequence[Entry]) -> Section:
         (EntryKind.RUNBOOK_REJECTED, "Mend the matching"),
         (EntryKind.RUN_VERDICT, "Find out why"),
         (EntryKind.BREAK_GLASS, "Review the use of break-glass"),
+        (EntryKind.FREEZE_OVERRIDDEN, "Review the override of the freeze"),
     ):
         sentences += [
             Sentence(text=f"{duty}: {_sentence(entry.summary)}", cites=(entry.seq,))

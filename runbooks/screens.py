@@ -16,7 +16,7 @@ from runbooks.proposing import Suggestion
 from runbooks.run import ActionRun, Mitigation
 from runbooks.runbook import Parameter
 from runbooks.severity import Severity, Tier
-from runbooks.value import Json, Moment, Value
+from runbooks.value import Json, Moment, Slug, Value
 
 
 class ActionButton(Value):
@@ -289,7 +289,7 @@ class ExtendDialog(Value):
 class BreakerNotice(Value):
     """An action is out of service (rule S15), told to its owner; `decided` says who has put it back, and then nothing can be pressed."""
 
-    runbook: str
+    runbook_id: Slug
     step: str
     title: str
     text: str
@@ -303,7 +303,7 @@ class BreakerNotice(Value):
 class ResetDialog(Value):
     """What was found, before an action goes back into service."""
 
-    runbook: str
+    runbook_id: Slug
     step: str
     title: str
     failures: int

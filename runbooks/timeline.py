@@ -14,6 +14,12 @@ from runbooks.value import Json, Moment, Value
 
 GENESIS = "0" * 64
 
+OWN = -1
+"""Stands where an incident's number would, for what concerns none: pauses, attempts on nothing. Muster's own record, chained like any."""
+
+GLOBAL = 0
+"""Stands for the chain of heads where a `Broken` names an incident."""
+
 
 class EntryKind(StrEnum):
     """What can stand on a timeline. A closed list; the post-mortem reads it."""
@@ -110,7 +116,12 @@ class Entry(NewEntry):
     @property
     def ref(self) -> str:
         """How a document cites this entry."""
-        return f"INC-{self.incident_id}#{self.seq}"
+        return place_of(self.incident_id, self.seq)
+
+
+def place_of(incident_id: int, seq: int) -> str:
+    """How people call a place in the record."""
+    return {GLOBAL: f"global chain, link {seq}", OWN: f"Muster's own record #{seq}"}.get(incident_id, f"INC-{incident_id}#{seq}")
 
 
 class Broken(Value):
@@ -119,6 +130,11 @@ class Broken(Value):
     incident_id: int
     seq: int
     reason: str
+
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return place_of(self.incident_id, self.seq)
 
 
 def canonical(value: Json) -> bytes:
@@ -166,22 +182,36 @@ def sealed(entry: NewEntry, *, incident_id: int, seq: int, recorded_at: Moment, 
 
 def broken_links(entries: Sequence[Entry]) -> Iterable[Broken]:
     """Every place where one incident's chain does not hold: changed, removed or reordered entries, each named once."""
-    previous, expected = GENESIS, 1
+    wrong = [entry for entry in entries if _hash_at(entry, entry.seq) != entry.hash]
+    previous, expected, shifted = GENESIS, 1, False
     for entry in entries:
+        origin = _origin(entry, wrong)
         if entry.seq != expected:
-            yield Broken(incident_id=entry.incident_id, seq=expected, reason=f"entry {expected} is missing")
-        elif entry.previous != previous:
+            yield Broken(incident_id=entry.incident_id, seq=expected, reason=missing(expected, entry.seq - 1))
+        elif origin is not None:
+            yield Broken(incident_id=entry.incident_id, seq=entry.seq, reason=f"is entry {origin}, put in another place")
+        elif entry.previous != previous and not shifted:
             yield Broken(incident_id=entry.incident_id, seq=entry.seq, reason="does not follow the entry before it")
         if not entry.erased and digest_of(entry) != entry.digest:
             yield Broken(incident_id=entry.incident_id, seq=entry.seq, reason="text or payload was changed")
-        link = hash_of(
-            incident_id=entry.incident_id,
-            seq=entry.seq,
-            entry=entry,
-            recorded_at=entry.recorded_at,
-            digest=entry.digest,
-            previous=entry.previous,
-        )
-        if link != entry.hash:
+        if origin is None and entry in wrong:
             yield Broken(incident_id=entry.incident_id, seq=entry.seq, reason="kind, time or actor was changed")
-        previous, expected = entry.hash, entry.seq + 1
+        previous, expected, shifted = entry.hash, entry.seq + 1, origin is not None
+
+
+def missing(first: int, last: int) -> str:
+    """Which entries are not there, in words."""
+    return f"entry {first} is missing" if first == last else f"entries {first} to {last} are missing"
+
+
+def _origin(entry: Entry, wrong: Sequence[Entry]) -> int | None:
+    """The place at which this entry was written, where it stands in another one now."""
+    if entry not in wrong:
+        return None
+    return next((other.seq for other in wrong if other.seq != entry.seq and _hash_at(entry, other.seq) == entry.hash), None)
+
+
+def _hash_at(entry: Entry, seq: int) -> str:
+    return hash_of(
+        incident_id=entry.incident_id, seq=seq, entry=entry, recorded_at=entry.recorded_at, digest=entry.digest, previous=entry.previous
+    )

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from runbooks.timeline import GENESIS, Broken, Entry, NewEntry, broken_links, canonical, sealed
+from runbooks.timeline import GENESIS, GLOBAL, OWN, Broken, Entry, NewEntry, broken_links, canonical, missing, sealed
 from storage.convert import entry_columns, entry_of
 from storage.errors import Unreadable
 from storage.tables import chain
@@ -21,8 +21,7 @@ from storage.tables import entries as table
 from storage.text import storable
 from storage.transaction import Tx, hold_order
 
-GLOBAL = 0
-"""Stands for the global chain where a `Broken` names an incident."""
+__all__ = ["GLOBAL", "OWN", "Broken", "Head", "Report", "head", "heads", "record", "verify"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +137,10 @@ def verify(tx: Tx, *, kept: str | None = None) -> Report:
         count += len(found)
         seen.add(incident_id)
         broken += _broken_incident(found, expected.get(incident_id, []))
-    gone = sorted(set(expected) - seen)
+    gone = sorted(set(expected) - seen)  # a chain of which nothing is left
     broken += [Broken(incident_id=incident, seq=expected[incident][-1].seq, reason="all entries are missing") for incident in gone]
     end = links[-1].hash if links else GENESIS
-    return Report(ok=not broken, incidents=len(seen), entries=count, head=end, broken=tuple(broken))
+    return Report(ok=not broken, incidents=len(seen - {OWN}), entries=count, head=end, broken=tuple(broken))
 
 
 def _broken_chain(links: Sequence[Head], kept: str | None) -> Iterator[Broken]:
@@ -186,10 +185,11 @@ def _broken_incident(rows: Sequence[Row[Any]], links: Sequence[Head]) -> Iterabl
     hashes = {entry.seq: entry.hash for entry in entries}
     named = {problem.seq for problem in broken}
     for link in links:
-        if link.seq not in named and hashes.get(link.seq) != link.head:
-            reason = "is missing" if link.seq not in hashes else "is not what the global chain says"
-            broken.append(Broken(incident_id=incident_id, seq=link.seq, reason=reason))
-    last = links[-1].seq if links else 0
+        if link.seq in hashes and link.seq not in named and hashes[link.seq] != link.head:
+            broken.append(Broken(incident_id=incident_id, seq=link.seq, reason="is not what the global chain says"))
+    last, end = links[-1].seq if links else 0, entries[-1].seq
+    if end < last:
+        broken.append(Broken(incident_id=incident_id, seq=end + 1, reason=f"{missing(end + 1, last)}: the tail was cut"))
     broken += [Broken(incident_id=incident_id, seq=e.seq, reason="is unknown to the global chain") for e in entries if e.seq > last]
     return broken
 

@@ -3,7 +3,7 @@
 from sqlalchemy import select, update
 
 from runbooks.errors import NotFound
-from runbooks.timeline import Entry, EntryKind
+from runbooks.timeline import Entry, EntryKind, place_of
 from storage.convert import entry_of
 from storage.tables import entries
 from storage.transaction import Tx
@@ -28,7 +28,7 @@ def get(tx: Tx, incident_id: int, seq: int) -> Entry:
     """
     row = tx.execute(select(entries).where(entries.c.incident_id == incident_id, entries.c.seq == seq)).one_or_none()
     if row is None:
-        raise NotFound(f"There is no entry INC-{incident_id}#{seq}.")
+        raise NotFound(f"There is no entry {place_of(incident_id, seq)}.")
     return entry_of(row)
 
 

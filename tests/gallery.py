@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from runbooks.change import Change, ChangeKind, Suspect
 from runbooks.drill import Drill, DrillState, Finding
@@ -15,6 +16,7 @@ from runbooks.runbook import Parameter
 from runbooks.screens import (
     ActionButton,
     ApprovalRequest,
+    BreakerNotice,
     DeclareDialog,
     Dialog,
     DrillInvitation,
@@ -35,6 +37,7 @@ from runbooks.screens import (
     Page,
     PlanDialog,
     Refusal,
+    ResetDialog,
     ResolveDialog,
     ResolvedMessage,
     ReviewNotice,
@@ -53,6 +56,14 @@ BEN = Person(id="ben", name="Ben Okafor", email="ben@example.com", slack_id="U0B
 NOBODY = Person(id="eve", name="Eve <!here>", email="eve@example.com")
 REF = RunbookRef(id="inference-latency", version=3, hash="c0ffee" * 10)
 SCALE = "Scale the inference pool out"
+OUT_OF_SERVICE: dict[str, Any] = {
+    "runbook_id": "inference-latency",
+    "step": "scale-out",
+    "title": SCALE,
+    "text": f"{SCALE} failed 3 times in a row and is out of service everywhere until ml-platform has looked at it.",
+    "incident_id": 42,
+    "run_id": 7,
+}
 
 
 def minutes(number: float) -> timedelta:
@@ -382,6 +393,8 @@ def messages() -> Iterator[Message]:
     for moment in ("opened", "before", "after"):
         yield ReviewNotice(review=REVIEW, incident=RESOLVED, owner=ANA, when=moment, url="https://muster.example.com/reviews/42")
     yield ReviewNotice(review=REVIEW, incident=DRILL, owner=None, when="after")
+    yield BreakerNotice(**OUT_OF_SERVICE, reasons=("INC-40: p99 3.1 s → 3.4 s.", "INC-41: <!channel> *refused*"), mentions=(ANA, NOBODY))
+    yield BreakerNotice(**OUT_OF_SERVICE, decided="Put back by Ana Reyes: the quota was too small")
     yield Notice(text="Ana took command of INC-42.", incident_id=42, mentions=(ANA, BEN, NOBODY))
     yield Notice(text="An enterprise customer asks for an ETA.", incident_id=43, drill=True)
     yield Page(incident=incident(), person=ANA, reason="Nobody acknowledged for 5 min", url="https://example.slack.com/archives/C1/p1")
@@ -402,6 +415,9 @@ def dialogs() -> Iterator[Dialog]:
     yield plan_dialog(parameters={"replicas": COUNT}, values={"replicas": 99})
     yield plan_dialog(approvals=1, approvers="ml-platform", tier=Tier.R2, break_glass=True)
     yield plan_dialog(approvals=2, approvers="ml-platform, security", tier=Tier.R3)
+    yield plan_dialog(
+        tier=Tier.R2, approvals=1, approvers="ml-platform", break_glass=True, frozen="Not run: Black <!channel> freezes changes."
+    )
     yield plan_dialog(DRILL, refusal="CPU is 41 %; it must be over 80 %.", parameters={"replicas": COUNT})
     yield MoreDialog(
         incident=incident(),
@@ -437,6 +453,7 @@ def dialogs() -> Iterator[Dialog]:
     yield ExtendDialog(incident=incident(), mitigation=mitigation(), proposed_at=NOW + timedelta(hours=8))
     yield HandOverDialog(incident=incident())
     yield DrillMoveDialog(drill=drill(), runbook_title="Model answers are slow", latest_at=NOW + timedelta(days=40))
+    yield ResetDialog(runbook_id="inference-latency", step="scale-out", title=SCALE, failures=3, incident_id=42, run_id=7)
     yield Refusal(text="INC-42 is resolved; nothing was changed.", incident_id=42)
 
 

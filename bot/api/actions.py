@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pydantic import BaseModel
 
 from bot.api.endpoint import Call, Endpoint, Failed, said
-from bot.api.models import Asked, Confirm, Decide, Done, Empty, Extend, Items, Offered, PlanAction, Planned, SayVerdict
-from bot.flows import dialogs, drawing
+from bot.api.models import Asked, Confirm, Decide, Done, Empty, Extend, Items, Offered, PlanAction, Planned, Reset, SayVerdict
+from bot.flows import breaking, dialogs, drawing
 from bot.ports import Press, PressKind
 from runbooks.run import ActionRun, Mitigation, RunState
 from runbooks.screens import PlanDialog, Refusal
@@ -26,7 +26,8 @@ def offered(call: Call) -> Items[Offered]:
     def find(tx: Tx) -> Items[Offered]:
         incident = incidents.get(tx, call.path["incident"])
         runbook = call.muster.context.shelf.pinned(tx, incident.match.runbook)
-        safe, gated = drawing.buttons(incident, runbook, measurements.latest(tx, incident.id), runs.of_incident(tx, incident.id))
+        held = breaking.withheld(tx, call.muster.context, incident)
+        safe, gated = drawing.buttons(incident, runbook, measurements.latest(tx, incident.id), runs.of_incident(tx, incident.id), held=held)
         items = [*(Offered(action=one, safe=True) for one in safe), *(Offered(action=one, safe=False) for one in gated)]
         return Items(items=tuple(items))
 
@@ -106,6 +107,12 @@ def verdict_said(call: Call) -> Done:
     return _pressed(call, K.WORKED if call.body.worked else K.NOT_WORKED)
 
 
+def reset(call: Call) -> Done:
+    """Put an action back that the breaker has taken out of service."""
+    press = Press(kind=K.RESET_WITH, runbook=call.path["runbook"], step=call.path["step"])
+    return Done(said=said(call.submit(press, {"reason": call.body.reason})))
+
+
 def standing(call: Call) -> Items[Mitigation]:
     """Every change that is still in force."""
     return Items(items=tuple(call.muster.database.read(mitigations.open_ones)))
@@ -183,6 +190,7 @@ ENDPOINTS = (
     ),
     Endpoint(method="GET", path=ONE, name="show_run", summary="One run", handler=shown, answer=ActionRun),
     Endpoint(method="GET", path=f"{ONE}/plan", name="show_plan", summary="What it would change", handler=plan_shown, answer=Planned),
+    _post("/runbooks/{runbook}/actions/{step}/reset", "reset_action", "Put an action back into service", reset, Reset),
     _post(f"{ONE}/run", "run_action", "Run exactly this plan, or ask for its approval", confirmed, Confirm),
     _post(f"{ONE}/approval", "decide_run", "Approve or decline exactly this plan", decided, Decide),
     _post(f"{ONE}/cancel", "cancel_run", "Take it back before it starts", cancelled),

@@ -179,6 +179,12 @@ class Decide(Asked):
     granted: bool = True
 
 
+class Reset(Asked):
+    """What was found before an action goes back into service."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=1_000)]
+
+
 class SayVerdict(Asked):
     """A person's word where measuring could not tell."""
 

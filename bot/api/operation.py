@@ -4,16 +4,14 @@ import httpx
 
 from bot.api.endpoint import Call, Endpoint, Failed
 from bot.api.models import Advance, Advanced, Done, Empty, Items, Pause, Paused, Status, TaskShown
-from bot.app import Muster, clear_pause, set_pause
-from bot.flows import readiness
-from bot.flows.records import entry
-from bot.flows.rights import pause
+from bot.app import Muster
+from bot.flows import pausing, readiness
+from bot.flows.context import Context
+from bot.ports import Press, PressKind
 from runbooks.errors import NotFound
-from runbooks.people import Actor
 from runbooks.readiness import Readiness
 from runbooks.run import IN_FLIGHT
-from runbooks.timeline import EntryKind
-from storage import incidents, ledger, runs, tasks
+from storage import incidents, runs, tasks
 from storage.database import Tx
 
 
@@ -27,7 +25,7 @@ def status(call: Call) -> Status:
             running=muster.running,
             now=now,
             trouble=muster.degraded,
-            paused=_paused(tx),
+            paused=_paused(tx, muster.context),
             you=call.guest.person,
             may_write=call.guest.may_write,
             open_incidents=len(incidents.open_ones(tx)),
@@ -47,56 +45,20 @@ def ready(call: Call) -> Items[Readiness]:
 
 
 def paused(call: Call) -> Paused:
-    """Stop every action (rule S16). It stands on the timeline of every open incident."""
-    by, now = _admin(call), call.muster.context.now()
-    reason = call.body.reason
-
-    def work(tx: Tx) -> Paused:
-        if pause(tx) is None:
-            set_pause(tx, by=by, reason=reason, at=now.isoformat())
-            _tell_all(tx, call, by, f"All actions are paused by {by.id}: {reason}")
-        return _paused(tx)
-
-    return call.muster.context.write(work, name="pause")
+    """Stop every action (rule S16). It stands on the timeline of every open incident and in Muster's own record."""
+    call.submit(Press(kind=PressKind.PAUSE), {"reason": call.body.reason})
+    return call.muster.database.read(lambda tx: _paused(tx, call.muster.context))
 
 
 def resumed(call: Call) -> Paused:
     """Let actions run again."""
-    by = _admin(call)
-
-    def work(tx: Tx) -> Paused:
-        if pause(tx) is not None:
-            clear_pause(tx)
-            _tell_all(tx, call, by, f"Actions may run again, says {by.id}.")
-        return _paused(tx)
-
-    return call.muster.context.write(work, name="pause")
+    call.press(Press(kind=PressKind.RESUME))
+    return call.muster.database.read(lambda tx: _paused(tx, call.muster.context))
 
 
-def _paused(tx: Tx) -> Paused:
-    found = pause(tx)
+def _paused(tx: Tx, context: Context) -> Paused:
+    found = context.fuse.pause or pausing.present(tx)
     return Paused(paused=True, by=found.by, since_at=found.since_at, reason=found.reason) if found else Paused(paused=False)
-
-
-def _tell_all(tx: Tx, call: Call, by: Actor, text: str) -> None:
-    now = call.muster.context.now()
-    for incident in incidents.open_ones(tx):
-        ledger.record(tx, incident.id, [entry(EntryKind.NOTE_ADDED, text, now=now, actor=by)], now=now)
-
-
-def _admin(call: Call) -> Actor:
-    """The caller as one who may pause and resume (muster.yaml, `admin`).
-
-    Raises:
-        Failed: 403, with who may.
-    """
-    by = call.muster.desk.actor(call.visitor)
-    directory = call.muster.context.directory
-    subjects = directory.subjects(by.id)
-    if not any(grant.admin and grant.who in subjects for grant in directory.grants):
-        may = ", ".join(grant.who for grant in directory.grants if grant.admin) or "nobody"
-        raise Failed(403, "not_granted", f"Only an admin may do this. In muster.yaml that is: {may}.")
-    return by
 
 
 def dead(call: Call) -> Items[TaskShown]:

@@ -21,7 +21,7 @@ from runbooks import exports
 from runbooks.document import markdown
 from runbooks.errors import NotFound
 from runbooks.incident import Incident
-from runbooks.timeline import Entry
+from runbooks.timeline import OWN, Entry
 from storage import alerts, incidents, ledger, reviews, timeline
 from storage.database import Tx
 
@@ -44,6 +44,11 @@ def entries(call: Call) -> Timeline | Document:
             return Document(body=exports.markdown(incident, found), media="text/markdown", name=f"{name}.md")
         case _:
             return Timeline(incident=incident, entries=tuple(found))
+
+
+def own(call: Call) -> Items[Entry]:
+    """What concerns no incident: pauses, and attempts on what does not exist."""
+    return Items(items=tuple(call.muster.database.read(lambda tx: timeline.of(tx, OWN))))
 
 
 def verified(call: Call) -> Verified:
@@ -113,6 +118,14 @@ ENDPOINTS = (
         query=TimelineQuery,
         answer=Timeline,
         media=("application/x-ndjson", "text/csv", "text/markdown"),
+    ),
+    Endpoint(
+        method="GET",
+        path="/timeline/own",
+        name="show_own_record",
+        summary="Muster's own record: what concerns no incident",
+        handler=own,
+        answer=Items[Entry],
     ),
     Endpoint(
         method="GET",

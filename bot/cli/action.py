@@ -70,12 +70,15 @@ def plan(
     set_: Parameters = None,
     as_json: Json = False,
 ) -> None:
-    """What an action would change now, exactly. Nothing is changed.
+    """What an action would change now, exactly. Nothing is changed. Exit code 4 where it could not be run now.
 
     Example: muster action plan 42 scale-out --set replicas=8
     """
     with session() as muster:
-        show(_planned(muster, number_of(incident), action, set_), as_json, plan_words)
+        planned = _planned(muster, number_of(incident), action, set_)
+        show(planned, as_json, plan_words)
+        if planned["refusal"]:
+            raise typer.Exit(REFUSED)
 
 
 @app.command("run")
@@ -138,6 +141,21 @@ def undo(run: Run, wait: Annotated[bool, typer.Option(help="Wait until it is tak
         done = muster.post(f"/runs/{run}/undo")
         found = _watched(muster, done["run"]) if wait and muster.served else done["run"]
         show(found, as_json, run_words)
+
+
+@app.command("reset")
+def reset(
+    runbook: Annotated[str, typer.Argument(help="The runbook's id.")],
+    step: Annotated[str, typer.Argument(help="The action's id.")],
+    reason: Annotated[str, typer.Option(help="What was found, and why it will work now. It is on record.")],
+    as_json: Json = False,
+) -> None:
+    """Put an action back into service that failed too often in a row. For its owner and admins.
+
+    Example: muster action reset inference-latency scale-out --reason "the quota was too small, it is raised"
+    """
+    with session() as muster:
+        show(muster.post(f"/runbooks/{runbook}/actions/{step}/reset", {"reason": reason}), as_json, lambda it: it["said"])
 
 
 @app.command("cancel")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from bot.cli.output import ERROR, USAGE, Json, Number, number_of, session, show, stop, table, when
+from runbooks.timeline import place_of
 
 timeline = typer.Typer(help="The timeline: show it, prove it, export it.", no_args_is_help=True)
 postmortem = typer.Typer(help="Post-mortems: what is due, the draft, its export.", no_args_is_help=True)
@@ -26,12 +27,19 @@ def _timeline(found: dict[str, Any]) -> str:
     return table(rows, ("#", "WHEN (UTC)", "WHO", "WHAT"), empty="Nothing is recorded.")
 
 
+@timeline.command("own")
+def own_shown(as_json: Json = False) -> None:
+    """Muster's own record: pauses, and attempts that concern no incident."""
+    with session() as muster:
+        show(muster.get("/timeline/own"), as_json, lambda found: _timeline({"entries": found["items"]}))
+
+
 @timeline.command("verify")
 def timeline_verified(
     head: Annotated[str | None, typer.Option(help="A head that was printed earlier: shows whether a tail was cut since.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check every hash chain. Exit code 1 when something was changed, removed or reordered. Keep the head somewhere else."""
+    """Check every hash chain, and name what was changed, removed, reordered or cut off. Exit code 1 then. Keep the head somewhere else."""
     with session() as muster:
         found = muster.get("/timeline/verify", head=head)
         show(found, as_json, _report)
@@ -40,7 +48,7 @@ def timeline_verified(
 
 
 def _report(found: dict[str, Any]) -> str:
-    broken = "\n".join(f"  INC-{one['incident_id']}#{one['seq']}: {one['reason']}" for one in found["broken"])
+    broken = "\n".join(f"  {place_of(one['incident_id'], one['seq'])}: {one['reason']}" for one in found["broken"])
     state = "The record holds" if found["ok"] else "The record is BROKEN"
     return f"{state}: {found['entries']} entries of {found['incidents']} incidents.\n{broken}\nhead {found['head']}".replace("\n\n", "\n")
 

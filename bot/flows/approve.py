@@ -53,7 +53,8 @@ def approve(tx: Tx, ctx: Context, run: ActionRun, *, plan_hash: str, granted: bo
     """
     if run.state is not RunState.AWAITING_APPROVAL or run.plan is None:
         ended = f"{run.title} is {run.state.value}" + (f": {run.reason}" if run.reason else "")
-        raise Refused("nothing_to_decide", f"Nothing to decide any more: {ended}.", audit=False)
+        late = granted and run.state is RunState.EXPIRED
+        raise Refused("nothing_to_decide", f"Nothing to decide any more: {ended}.", audit=late)
     incident = incidents.get(tx, run.incident_id)
     if granted and not incident.is_open:
         raise Refused("resolved", f"{incident.ref} is resolved; nothing was changed.", offer="timeline", audit=False)

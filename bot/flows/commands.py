@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from bot.flows import rehearse, respond
+from bot.flows import pausing, rehearse, respond
 from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.ports import Reply, Visitor
@@ -18,6 +18,7 @@ from storage.database import Tx
 
 HELP = """*What Muster understands*
 `/muster declare` open an incident · `/muster list` what is open · `/muster ack 42` acknowledge INC-42
+`/muster pause the reason` stop every action · `/muster resume` let them run again
 `/muster drill` what is planned · `/muster drill inference-latency` plan one for this quarter
 `/muster what do I do when vector search times out?` find the runbook"""
 
@@ -90,6 +91,14 @@ def _planned(tx: Tx, ctx: Context, *, now: datetime) -> str:
     )
 
 
+def _pause(tx: Tx, ctx: Context, rest: str, _visitor: Visitor, by: Actor, now: datetime) -> Reply:
+    return _said(pausing.pause(tx, ctx, by=by, reason=rest, now=now))
+
+
+def _resume(tx: Tx, ctx: Context, _rest: str, _visitor: Visitor, by: Actor, now: datetime) -> Reply:
+    return _said(pausing.resume(tx, ctx, by=by, now=now))
+
+
 def _help(_tx: Tx, _ctx: Context, _rest: str, _visitor: Visitor, _by: Actor, _now: datetime) -> Reply:
     return _said(HELP)
 
@@ -119,5 +128,14 @@ def _said(text: str) -> Reply:
     return Reply(whisper=Notice(text=text))
 
 
-COMMANDS: dict[str, Answer] = {"declare": _declare, "list": _list, "ack": _ack, "drill": _drill, "drills": _drill, "help": _help}
+COMMANDS: dict[str, Answer] = {
+    "declare": _declare,
+    "list": _list,
+    "ack": _ack,
+    "drill": _drill,
+    "drills": _drill,
+    "pause": _pause,
+    "resume": _resume,
+    "help": _help,
+}
 """The first word of a line, and what it does."""

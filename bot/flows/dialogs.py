@@ -4,7 +4,7 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from actions import guards, releases
-from bot.flows import freezing
+from bot.flows import breaking, freezing
 from bot.flows.context import Context
 from bot.flows.drawing import buttons, card, freshness_of, roles
 from bot.flows.errors import Refused
@@ -138,7 +138,13 @@ def _last_run(tx: Tx, incident: Incident, run: ActionRun, *, now: datetime) -> s
 def more(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> MoreDialog:
     """Everything else that can be done."""
     runbook = ctx.shelf.pinned(tx, incident.match.runbook)
-    safe, gated = buttons(incident, runbook, measurements.latest(tx, incident.id), runs.of_incident(tx, incident.id))
+    safe, gated = buttons(
+        incident,
+        runbook,
+        measurements.latest(tx, incident.id),
+        runs.of_incident(tx, incident.id),
+        held=breaking.withheld(tx, ctx, incident),
+    )
     return MoreDialog(
         incident=incident,
         gated_actions=gated,

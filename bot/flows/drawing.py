@@ -1,9 +1,11 @@
 """The card as data, drawn from the database alone (mission B1, B2, B4, B5)."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from actions.wording import limit, number
-from bot.flows import suggested
+from bot.flows import breaking, freezing, suggested
 from bot.flows.context import Context
 from runbooks.approval import needed
 from runbooks.change import Suspect
@@ -33,7 +35,7 @@ def card(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> Incident
     measured = measurements.latest(tx, incident.id)
     all_runs = runs.of_incident(tx, incident.id)
     standing = mitigations.of_incident(tx, incident.id)
-    safe, gated = buttons(incident, runbook, measured, all_runs)
+    safe, gated = buttons(incident, runbook, measured, all_runs, held=breaking.withheld(tx, ctx, incident))
     return IncidentCard(
         incident=incident,
         what_broke=_what_broke(incident, runbook),
@@ -54,7 +56,7 @@ def card(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> Incident
         mitigations=tuple(item for item in standing if item.ended_at is None),
         links=_links(ctx, incident, runbook),
         freshness=freshness_of(tx, runbook, now=now, before=incident.id),
-        notes=tuple(_notes(incident)),
+        notes=(*_notes(incident), *freezing.notes(ctx, incident, now=now)),
         degraded=ctx.degraded(),
         button_expires_at=now + ctx.policy.button_life,
         drawn_at=now,
@@ -62,18 +64,25 @@ def card(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> Incident
 
 
 def buttons(
-    incident: Incident, runbook: Runbook, measured: dict[str, Measurement], all_runs: list[ActionRun]
+    incident: Incident,
+    runbook: Runbook,
+    measured: dict[str, Measurement],
+    all_runs: list[ActionRun],
+    *,
+    held: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[tuple[ActionButton, ...], tuple[ActionButton, ...]]:
-    """The safe actions in the runbook's order, then the ones that need somebody's approval."""
+    """The safe actions in the runbook's order, then the ones that need somebody's approval. `held` is why some are out of service."""
     safe_ids = runbook.header.first_screen.safe_actions
-    offered = {action.id: _button(incident, action, measured, all_runs) for action in runbook.header.actions}
+    offered = {action.id: _button(incident, action, measured, all_runs, held.get(action.id)) for action in runbook.header.actions}
     safe = tuple(offered[step] for step in safe_ids if step in offered)
     return safe, tuple(button for step, button in offered.items() if step not in safe_ids)
 
 
-def _button(incident: Incident, action: Action, measured: dict[str, Measurement], all_runs: list[ActionRun]) -> ActionButton:
+def _button(
+    incident: Incident, action: Action, measured: dict[str, Measurement], all_runs: list[ActionRun], held: str | None
+) -> ActionButton:
     direct = action.confirm == "card" and not action.parameters
-    withheld = _withheld(incident, action, measured, all_runs)
+    withheld = held or _withheld(incident, action, measured, all_runs)
     return ActionButton(
         step=action.id,
         title=action.title,

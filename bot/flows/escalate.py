@@ -18,7 +18,7 @@ from runbooks.severity import IncidentClass, Severity
 from runbooks.timeline import EntryKind
 from storage import incidents, ledger, measurements, runs, tasks
 from storage.database import Tx
-from storage.errors import StorageUnavailable
+from storage.errors import StorageError
 from storage.tasks import NewTask, Task
 
 log = structlog.get_logger(__name__)
@@ -36,11 +36,35 @@ def sweep(ctx: Context) -> int:
     for number in waiting:
         try:
             fired += ctx.write(partial(_fire, ctx=ctx, incident_id=number, now=now), name="escalate")
-        except StorageUnavailable:
-            raise
+        except StorageError as error:
+            log.warning("escalate.not_recorded", incident=number, error=str(error))
+            fired += _page_unrecorded(ctx, number, now=now)
         except Exception:  # one incident that cannot be escalated must not leave all the others alone
             log.exception("escalate.failed", incident=number)
     return fired
+
+
+def _page_unrecorded(ctx: Context, incident_id: int, *, now: datetime) -> int:
+    """Page at once what cannot be written down: a failing record never stops a page, and owes its row (rule S16).
+
+    The rule stays due, so that the ordinary way writes it and pages again under the same key, which nobody notices.
+    """
+    incident, fired = ctx.read(lambda tx: (incidents.get(tx, incident_id), _due(tx, ctx, incidents.get(tx, incident_id), now=now)))
+    paged = 0
+    for escalation in fired:
+        key = page_key(incident, escalation.rule)
+        if incident.is_drill or key in ctx.fuse.paged:
+            continue
+        outcome = ctx.runner.page(_call(ctx, incident, escalation.page, escalation.reason), key=key, timeout=PAGE_TIMEOUT)
+        if outcome.status is OutcomeStatus.APPLIED:
+            ctx.fuse.paged[key] = now
+            paged += 1
+    return paged
+
+
+def page_key(incident: Incident, rule: int) -> str:
+    """The key of one rule's page: a repetition under it is one page."""
+    return f"page:{incident.id}:{incident.match.runbook.id}:{rule}"
 
 
 def _may_be_due(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> bool:
@@ -92,7 +116,7 @@ def _escalate(tx: Tx, incident: Incident, escalation: Escalation, *, now: dateti
                 reason=escalation.reason,
             )
         )
-    key = f"page:{incident.id}:{incident.match.runbook.id}:{escalation.rule}"
+    key = page_key(incident, escalation.rule)
     args = {"incident": incident.id, "page": escalation.page, "reason": escalation.reason, "key": key}
     return save(tx, before=incident, after=after, entries=said, now=now, tasks_too=[NewTask(key=key, kind="page", args=args)])
 
@@ -125,21 +149,13 @@ def page(ctx: Context, task: Task) -> Settlement:
         return Settled(
             apply=lambda tx: _paged(tx, ctx, incident_id, task.key, f"In a real incident {target} ({who}) would be paged now: {reason}.")
         )
-    call = Call(
-        operation="page.send",
-        environment=incident.environment,
-        arguments={
-            "to": target,
-            "summary": f"{incident.severity.value} {incident.ref}: {incident.title}. {reason[:1].upper()}{reason[1:]}.",
-            "source": incident.ref,
-            "severity": _PAGE_SEVERITY[incident.severity],
-            "link": ctx.page_url(f"/incidents/{incident_id}"),
-        },
-    )
-    outcome = ctx.runner.page(call, key=str(task.args["key"]), timeout=PAGE_TIMEOUT)
+    key = str(task.args["key"])
+    outcome = ctx.runner.page(_call(ctx, incident, target, reason), key=key, timeout=PAGE_TIMEOUT)
     if outcome.status is OutcomeStatus.APPLIED:
         names = ", ".join(person.name for person in people) or target
-        return Settled(apply=lambda tx: _paged(tx, ctx, incident_id, task.key, f"Paged {target} ({names}): {reason}."))
+        at = ctx.fuse.paged.pop(key, None)
+        late = f" It went out at {at:%H:%M:%S} UTC, while the record could not be written." if at else ""
+        return Settled(apply=lambda tx: _paged(tx, ctx, incident_id, task.key, f"Paged {target} ({names}): {reason}.{late}"))
     if outcome.status is OutcomeStatus.UNKNOWN or outcome.retry_after is not None:
         if task.attempt >= DOUBTED_AFTER:
             ctx.write(lambda tx: _doubted(tx, incident_id, target, outcome.reason, key=task.key), name="page_doubted")
@@ -150,6 +166,20 @@ def page(ctx: Context, task: Task) -> Settlement:
             throttled=outcome.retry_after is not None,
         )
     return Buried(error=outcome.reason)
+
+
+def _call(ctx: Context, incident: Incident, target: str, reason: str) -> Call:
+    return Call(
+        operation="page.send",
+        environment=incident.environment,
+        arguments={
+            "to": target,
+            "summary": f"{incident.severity.value} {incident.ref}: {incident.title}. {reason[:1].upper()}{reason[1:]}.",
+            "source": incident.ref,
+            "severity": _PAGE_SEVERITY[incident.severity],
+            "link": ctx.page_url(f"/incidents/{incident.id}"),
+        },
+    )
 
 
 def _paged(tx: Tx, ctx: Context, incident_id: int, key: str, text: str) -> None:

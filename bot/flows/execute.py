@@ -10,7 +10,7 @@ import structlog
 
 from actions.verification import judge, window
 from actions.wording import number
-from bot.flows import mend, permit, register, standing, stop, undo
+from bot.flows import breaking, mend, permit, register, standing, stop, undo
 from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.execution import action_of, diagnostic_of, load
@@ -146,6 +146,7 @@ def _settle(tx: Tx, ctx: Context, run_id: int, outcome: Outcome, *, looked: bool
             applied(tx, ctx, run, incident=incident, action=action_of(runbook, run), outcome=outcome, looked=looked, now=now)
         case OutcomeStatus.REFUSED:
             not_applied(tx, run, incident, outcome, looked=looked, now=now)
+            breaking.note(tx, ctx, incident, runs.get(tx, run.id), now=now)
         case OutcomeStatus.UNKNOWN:
             _unknown(tx, ctx, run, incident, outcome, now=now)
 
@@ -345,6 +346,7 @@ def conclude(
         said.append(entry(EntryKind.INCIDENT_MITIGATED, f"Mitigated: {run.title} is {verdict.value}.", now=now, run=run.id))
     save(tx, before=incident, after=after, entries=said, now=now, tasks_too=[redraw_run(judged, now=now)])
     standing.judged(tx, ctx, judged, now=now)
+    breaking.note(tx, ctx, incident, judged, now=now)
     if follow and verdict is not Verdict.VERIFIED and by == MUSTER:
         _otherwise(tx, ctx, judged, now=now)
     return judged

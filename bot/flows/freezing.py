@@ -85,6 +85,23 @@ def said(plan: Plan, found: list[Deploy]) -> Plan:
     return plan.model_copy(update={"checks": (*plan.checks, *lines)})
 
 
+def notes(ctx: Context, incident: Incident, *, now: datetime) -> list[str]:
+    """What the card says of freezes that are on for this incident."""
+    if incident.is_drill:
+        return []
+    on = [freeze for freeze in ctx.policy.freezes if freeze.from_at <= now < freeze.until_at]
+    here = [one for one in on if incident.service in one.services or not one.services]
+    return [
+        f"{_of(one)} frozen until {one.until_at:%d %b %H:%M} UTC: {one.name.rstrip('.')}."
+        for one in here
+        if incident.environment in one.environments or not one.environments
+    ]
+
+
+def _of(freeze: Freeze) -> str:
+    return f"{', '.join(sorted(tier.value for tier in freeze.tiers))} changes are" if freeze.tiers else "Changes are"
+
+
 def in_the_way(attempt: Attempt, state: State, *, now: datetime) -> GuardRefused | Cleared:
     """The guards' word, leaving aside what a person may lift."""
     return guards.guard(attempt, lifted(state), now=now)

@@ -12,10 +12,12 @@ import structlog
 from bot.flows import (
     act,
     approve,
+    breaking,
     capture,
     declare,
     dialogs,
     execute,
+    pausing,
     permit,
     proposals,
     ramp,
@@ -39,7 +41,7 @@ from runbooks.people import Actor, ActorKind, Person, Role
 from runbooks.run import BEFORE_RUNNING
 from runbooks.screens import DeclareDialog, HandOverDialog, Loading, NoteDialog, Notice, Refusal
 from runbooks.severity import Severity
-from runbooks.timeline import EntryKind
+from runbooks.timeline import OWN, EntryKind
 from runbooks.value import Json
 from storage import drills, incidents, ledger, mitigations, runs, seen, suggestions, tasks
 from storage.database import Tx
@@ -173,10 +175,9 @@ class Desk:
         actor = Actor(kind=kind, id=who, slack_id=visitor.slack_id, via=visitor.via)
 
         def work(tx: Tx) -> None:
-            incident_id = _incident_of(tx, press)
+            incident_id, now = _incident_of(tx, press), self.ctx.now()
             if incident_id is None or incidents.find(tx, incident_id) is None:
-                return
-            now = self.ctx.now()
+                incident_id = OWN  # about nothing that there is, and on record all the same
             said = entry(
                 EntryKind.ATTEMPT_REFUSED,
                 f"{who} tried {press.kind.value.replace('_', ' ')}{' ' + press.step if press.step else ''}: {refused}",
@@ -201,6 +202,14 @@ class Desk:
             return _said("The post-mortem is marked as finished.")
         if press.kind in {K.EXTEND, K.KEEP, K.REVERT}:
             return self._mitigation(tx, press, by, now)
+        if press.kind is K.RESET:
+            return Reply(dialog=breaking.dialog(tx, self.ctx, _text(press.runbook), _text(press.step), by=by, now=now))
+        if press.kind is K.RESUME:
+            return _said(pausing.resume(tx, self.ctx, by=by, now=now))
+        if press.kind is K.UNREADABLE:
+            raise Refused(
+                "unreadable", "This button is from another version of Muster, or was changed. Nothing was done. Use the newest card."
+            )
         if press.kind in proposals.PRESSED:
             return proposals.press(tx, self.ctx, press, by=by, now=now)
         if press.run_id is not None and press.kind not in self._pressed:
@@ -353,6 +362,8 @@ class Desk:
                 return self._move_drill(tx, press, form, by, now)
             case K.EXTEND_TO:
                 return self._extend(tx, press, form, by, now)
+            case K.RESET_WITH | K.PAUSE:
+                return self._with_reason(tx, press, str(form.get("reason") or ""), by, now)
             case K.CONFIRM:
                 run = runs.get(tx, _required(press.run_id))
                 return act.submit_plan(tx, self.ctx, run, plan_hash=press.plan_hash or "", form=form, by=by, now=now)
@@ -374,6 +385,11 @@ class Desk:
             case _:
                 raise Refused("unknown_dialog", "This dialog belongs to another version of Muster. Close it and open it again.")
         return Reply()
+
+    def _with_reason(self, tx: Tx, press: Press, reason: str, by: Actor, now: datetime) -> Reply:
+        if press.kind is K.PAUSE:
+            return _said(pausing.pause(tx, self.ctx, by=by, reason=reason, now=now))
+        return _said(breaking.reset(tx, self.ctx, _text(press.runbook), _text(press.step), reason=reason, by=by, now=now))
 
     def _declare(self, tx: Tx, form: dict[str, Json], visitor: Visitor, by: Actor, now: datetime) -> Reply:
         title = str(form.get("title") or "").strip()

@@ -159,7 +159,7 @@ def _hostile(value: Any, evil: str, *, within: str = "") -> Any:
     free = {
         "title", "what_broke", "owner", "affected", "text", "reason", "name", "resolution", "before_text", "after_text", "note", "effect",
         "undo", "withheld", "plan_text", "warning", "decided", "approvers", "refusal", "watch", "last_run", "next_step", "proposed", "target",
-        "verdict_reason", "undo_reason", "runbook_title", "requested_by", "environment", "unit", "runbook", "error",
+        "verdict_reason", "undo_reason", "frozen", "runbook_title", "requested_by", "environment", "unit", "runbook", "error",
     }  # fmt: skip
     if within == "parameters":
         return value  # they come from the runbook, which loading has judged
@@ -172,7 +172,7 @@ def _hostile(value: Any, evil: str, *, within: str = "") -> Any:
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        texts_of = {"state_lines", "notes", "degraded", "worked", "carried", "waiting", "running", "steps"}
+        texts_of = {"state_lines", "notes", "degraded", "worked", "carried", "waiting", "running", "steps", "reasons"}
         many = [evil] * 30 if within in texts_of and value else []
         return many or [_hostile(item, evil, within=within) for item in value]
     return value

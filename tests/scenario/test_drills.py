@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.app import set_pause
+from bot.flows.pausing import set_pause
 from runbooks.drill import Drill, DrillState
 from runbooks.people import Actor
 from storage import drills, incidents, runbook_versions
@@ -260,7 +260,7 @@ def test_a_pause_holds_in_a_drill_too(stack: Inside) -> None:
     begin(stack)
     now: datetime = stack.the.clock.now()
     by = Actor.model_validate({"kind": "person", "id": "ben"})
-    stack.the.database.write(lambda tx: set_pause(tx, by=by, reason="we look first", at=now.isoformat()))
+    stack.the.database.write(lambda tx: set_pause(tx, by=by, reason="we look first", at=now))
     view = stack.plan()
     assert not view.get("submit")
     assert "paused all actions" in text_of(view)

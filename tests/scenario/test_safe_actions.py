@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bot.app import set_pause
+from bot.flows.pausing import set_pause
 from bot.configuration import DEFAULT
 from runbooks.people import Actor
 from storage import ledger, mitigations, reviews
@@ -300,7 +300,7 @@ def test_s16_a_pause_stops_actions_and_never_pages(stack: Inside) -> None:
     """Paused: no action starts, with the name of who paused; escalation still pages whoever is on duty."""
     stack.incident_with_card()
     by = Actor.model_validate({"kind": "person", "id": "ben"})
-    now = stack.the.clock.now().isoformat()
+    now = stack.the.clock.now()
     stack.the.database.write(lambda tx: set_pause(tx, by=by, reason="we look first", at=now))
     view = stack.plan()
     assert not view.get("submit")

@@ -20,7 +20,10 @@ def register(app: App, desk: Desk) -> None:
             place = place_of(body, respond)
 
             def press() -> Reply:
-                decoded = intents.decode(str(action.get("action_id")), str(action.get("value")))
+                try:
+                    decoded = intents.decode(str(action.get("action_id")), str(action.get("value")))
+                except intents.IntentUnreadable as error:
+                    return desk.unreadable(error, place.visitor)
                 return Reply() if decoded.kind is PressKind.LINK else desk.front.press(decoded, place.visitor)
 
             reply = desk.ask(press)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from slack_bolt import BoltContext
 from slack_sdk import WebClient
 
-from bot.ports import Front, Reply, Visitor
+from bot.ports import Front, Press, PressKind, Reply, Visitor
 from bot.slack import cards
 from bot.slack.delivery import TRANSPORT, translated
 from runbooks.errors import MusterError
@@ -83,6 +83,11 @@ class Desk:
             _log.exception("a press failed; error %s", number)
             unsure = "Muster failed at this, and cannot say whether it took effect. Look at the card before you press again."
             return _said(f"{unsure} Error {number}.")
+
+    def unreadable(self, error: MusterError, visitor: Visitor) -> Reply:
+        """A button that cannot be read is an attempt like any other: the front refuses it, on record."""
+        reply = self.front.press(Press(kind=PressKind.UNREADABLE), visitor)
+        return reply if reply.whisper is not None else _said(str(error))
 
     def show(self, reply: Reply, place: Place) -> None:
         """Show an answer by network calls. At most once; a failure is logged and said where that is still possible."""

@@ -33,7 +33,10 @@ def register(app: App, desk: Desk) -> None:
 
 def _submit(desk: Desk, body: Json, place: Place) -> Reply:
     view = body["view"]
-    submission = intents.decode_form(str(view.get("callback_id")), str(view.get("private_metadata")))
+    try:
+        submission = intents.decode_form(str(view.get("callback_id")), str(view.get("private_metadata")))
+    except intents.IntentUnreadable as error:
+        return desk.unreadable(error, place.visitor)
     form = {**submission.extra, **forms.read((view.get("state") or {}).get("values") or {})}
     if submission.press.kind is PressKind.CONFIRM:
         form.setdefault("parameters", {})

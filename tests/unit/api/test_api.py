@@ -16,7 +16,7 @@ from bot.api.openapi import describe
 from bot.app import Muster
 from runbooks import exports
 from runbooks.people import MUSTER
-from runbooks.timeline import GENESIS, Entry, EntryKind, NewEntry, broken_links, sealed
+from runbooks.timeline import GENESIS, OWN, Entry, EntryKind, NewEntry, broken_links, sealed
 from storage import incidents, ledger, switches, tasks, timeline
 from storage.tasks import NewTask
 from tests.opened import BEN, EVA, READER, client, opened
@@ -226,8 +226,11 @@ def test_the_kill_switch_is_for_admins_and_is_told(muster, ben):
     assert ben.post(f"{V1}/pause", json={"reason": "another"}).json()["reason"] == "something is odd"
     assert ben.get(f"{V1}/status").json()["paused"]["paused"] is True
     assert ben.post(f"{V1}/resume").json() == {"paused": False, "by": None, "since_at": None, "reason": None}
-    told = [one.summary for one in muster.database.read(lambda tx: timeline.of_kind(tx, 1, EntryKind.NOTE_ADDED))]
-    assert len(told) == 2
+    for number in (1, OWN):
+        told = muster.database.read(lambda tx, number=number: timeline.of_kind(tx, number, EntryKind.PAUSED, EntryKind.RESUMED))
+        assert [one.kind for one in told] == [EntryKind.PAUSED, EntryKind.RESUMED]
+    own = ben.get(f"{V1}/timeline/own").json()["items"]
+    assert [(one["kind"], one["actor"]["id"]) for one in own][:2] == [("attempt.refused", "eva"), ("muster.paused", "ben")]
 
 
 def test_the_clock_is_offered_in_the_demo_only(tmp_path, sqlite_url, muster, ben):

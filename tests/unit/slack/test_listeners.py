@@ -145,11 +145,11 @@ def test_a_whisper_from_a_message_is_an_ephemeral_line_in_its_thread(stage: Stag
 
 @pytest.mark.parametrize("action", [{"value": "rubbish"}, {"value": '{"v":1,"k":"undo"}'}, {"action_id": "approve_btn", "value": "7"}])
 def test_an_old_or_forged_button_explains_itself(stage: Stage, action: dict[str, Any]) -> None:
-    """It never acts and is never silent."""
+    """It never acts and is never silent; the front hears of the attempt and of nothing in it."""
     assert acked(stage.send(click(wire=stage.wire, **action))) == {}
     (said,) = stage.wire.wait_for("respond")
     assert "Nothing was done" in said["text"]
-    assert stage.front.asked == []
+    assert [call[1] for call in stage.front.asked] == [Press(kind=PressKind.UNREADABLE)]
 
 
 def test_a_button_without_a_value_explains_itself(stage: Stage) -> None:
@@ -338,10 +338,10 @@ def test_a_sentence_after_a_submission_takes_its_place(stage: Stage) -> None:
 
 
 def test_a_forged_submission_is_answered_with_a_sentence(stage: Stage) -> None:
-    """Private metadata that Muster did not write never reaches the front."""
+    """Private metadata that Muster did not write never reaches the front; that somebody tried does."""
     answer = acked(stage.send(submission(gallery.plan_dialog(), {}, private_metadata="{}")))
     assert "Nothing was done" in json.dumps(answer["view"])
-    assert stage.front.asked == []
+    assert [call[1] for call in stage.front.asked] == [Press(kind=PressKind.UNREADABLE)]
 
 
 def test_a_closed_dialog_is_acknowledged(stage: Stage) -> None:
