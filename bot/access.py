@@ -24,15 +24,21 @@ PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """Somebody who may read. `may_write` is never true without a person (rule S4). `name` is the token's or the login's."""
+    """Somebody who may read. `may_write` is never true without a person (rule S4). `name` is the token's or the login's.
+
+    `may_propose` is a machine that may only propose (rule S28): the person answers for it, and it never acts as that person.
+    """
 
     name: str
     person: Person | None
     may_write: bool
     via: Literal["cli", "api"]
+    may_propose: bool = False
 
     def visitor(self, interaction: str | None) -> Visitor:
-        """How the flows see this guest."""
+        """How the flows see this guest: a machine is nobody to them, whoever answers for it."""
+        if self.may_propose:
+            return Visitor(slack_id=None, person=None, via=self.via, interaction=interaction)
         return Visitor(slack_id=self.person.slack_id if self.person else None, person=self.person, via=self.via, interaction=interaction)
 
 
@@ -66,7 +72,9 @@ class Access:
     def of_token(self, token: str) -> Guest | None:
         """The guest with this token."""
         caller = self._tokens.caller(token)
-        return Guest(name=caller.token, person=caller.person, may_write=caller.may_write, via="api") if caller else None
+        if caller is None:
+            return None
+        return Guest(name=caller.token, person=caller.person, may_write=caller.may_write, via="api", may_propose=caller.may_propose)
 
     def _local(self, uid: int) -> Guest:
         login = login_of(uid)

@@ -13,17 +13,21 @@ from starlette.responses import JSONResponse, Response
 
 from bot.access import Access, Guest
 from bot.app import Muster
+from bot.flows import machines
 from bot.flows.errors import Refused
+from bot.flows.machines import Machine
 from bot.ports import Press, Reply, Visitor
 from runbooks.errors import MusterError, NotFound, TransitionRefused
 from runbooks.screens import Notice, Refusal
 from runbooks.value import Json
+from storage import mitigations, runs
+from storage.database import Tx
 from storage.errors import StorageUnavailable, Unreadable
 
 PREFIX = "/api/v1"
 LARGEST_BODY = 262_144  # bytes; the largest honest body is a status update
 
-FORBIDDEN = frozenset({"unknown_person", "not_human", "not_granted", "own_request", "read_only"})
+FORBIDDEN = frozenset({"unknown_person", "not_human", "not_granted", "own_request", "read_only", "propose_only"})
 INVALID = frozenset({"unknown_button", "unknown_dialog", "undeclared", "no_number", "invalid"})
 """Reasons by which a refusal is 403 or 422; every other one is 409: asked rightly, and not possible now."""
 
@@ -76,7 +80,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One method of one path. `media` are the forms of an answer that is not JSON alone; `changes` needs somebody who may write."""
+    """One method of one path. `media` are the forms of an answer that is not JSON alone; `changes` needs somebody who may write.
+
+    `needs` is "propose" for what a machine may do that changes nothing but the thread (rule S28).
+    """
 
     method: Literal["GET", "POST"]
     path: str
@@ -87,12 +94,19 @@ class Endpoint:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     media: tuple[str, ...] = ()
+    needs: Literal["write", "propose"] = "write"
     offered: Callable[[Muster], bool] = lambda _muster: True
 
     @property
     def changes(self) -> bool:
         """Whether it may change anything."""
         return self.method == "POST"
+
+    def lets(self, guest: Guest) -> bool:
+        """Whether this caller may ask for it. A machine may do the one thing that it is for, and nothing else that changes anything."""
+        if not self.changes or (guest.may_write and not guest.may_propose):
+            return True
+        return guest.may_propose and self.needs == "propose"
 
 
 class Door:
@@ -128,13 +142,37 @@ class Door:
         if guest is None:
             text = "Send a token: Authorization: Bearer …. Tokens stand under `tokens` in muster.yaml; over the Unix socket none is needed."
             raise Failed(401, "token_needed", text)
-        if self._endpoint.changes and not guest.may_write:
-            raise Failed(403, "read_only", _read_only(guest))
+        if not self._endpoint.lets(guest):
+            if guest.may_propose and guest.person:
+                await self._overstepped(request, Machine(token=guest.name, person=guest.person))
+            raise Failed(403, "propose_only" if guest.may_propose else "read_only", _read_only(guest))
         endpoint = self._endpoint
         query = fitted(endpoint.query, dict(request.query_params)) if endpoint.query else None
         body = fitted(endpoint.body, await _json(request)) if endpoint.body else None
         interaction = f"api:{guest.name}:{request.headers.get('idempotency-key') or uuid4().hex}"[:200]
         return Call(muster=self._muster, guest=guest, path=request.path_params, query=query, body=body, interaction=interaction)
+
+    async def _overstepped(self, request: Request, machine: Machine) -> None:
+        """A machine tried more than to propose: on record before it is refused (rule S28)."""
+        endpoint, path, context = self._endpoint, dict(request.path_params), self._muster.context
+        what = f"tried to {endpoint.name.replace('_', ' ')} ({request.method} {request.url.path[:200]}), which no machine may."
+
+        def work(tx: Tx) -> None:
+            machines.attempted(tx, context, machine, what, reason="propose_only", incident_id=_incident_in(tx, path))
+
+        await asyncio.get_running_loop().run_in_executor(self._pool, lambda: context.write(work, name="overstepped"))
+
+
+def _incident_in(tx: Tx, path: Mapping[str, Any]) -> int | None:
+    """The incident that a path is about, by itself, by its run or by its mitigation."""
+    try:
+        if "run" in path:
+            return runs.get(tx, int(path["run"])).incident_id
+        if "mitigation" in path:
+            return mitigations.get(tx, int(path["mitigation"])).incident_id
+    except NotFound:
+        return None
+    return int(path["incident"]) if "incident" in path else None
 
 
 def fitted(model: type[BaseModel], given: Any) -> BaseModel:
@@ -202,4 +240,7 @@ async def _json(request: Request) -> Any:
 def _read_only(guest: Guest) -> str:
     if guest.via == "cli":
         return f"You may only read: nobody in muster.yaml has the login {guest.name!r}. Add `login: {guest.name}` to a person there."
+    if guest.may_propose:
+        what = "a person runs, approves, undoes and stops"
+        return f"The token {guest.name} may read, plan and propose, and nothing else: {what}. This attempt is on record."
     return f"The token {guest.name} may only read. To change something it needs `may: write` and a `person` in muster.yaml."
