@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from actions.backends import flagsmith, growthbook, launchdarkly, unleash
+from actions.backends import flagd, flagsmith, growthbook, launchdarkly, unleash
 from actions.contract import CallInvalid, NotPermitted
 from actions.flags import OPERATIONS, entry, flag_name, moment, rows, text, wanted
 from actions.kinds import BackendKind, Options
@@ -224,3 +226,15 @@ def _account(permission: dict[str, str]) -> Any:
         return Answered(body={"environments": [{"environment": "production"}]})
 
     return answer
+
+
+@pytest.mark.parametrize("kind", [*(kind for kind, _ in REMOTE.values()), flagd.KIND], ids=lambda kind: kind.name)
+def test_the_example_on_each_page_is_a_configuration(kind: BackendKind) -> None:
+    """What docs/backends shows builds the backend as it stands: no option unknown, none missing, bound to its environment."""
+    page = (Path(__file__).parents[4] / "docs" / "backends" / f"{kind.name}.md").read_text()
+    example = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])["backends"]["flags"]
+    assert example.pop("kind") == kind.name
+    secrets = {name: lambda: "t" for name in example.pop("secrets", {})}
+    options = Options(example)
+    options.only(kind.options)
+    assert kind.build(options, secrets).environment == "production"
