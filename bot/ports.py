@@ -116,6 +116,7 @@ class PressKind(StrEnum):
     DRILL_MOVE_TO = "drill_move_to"
     DRILL_ABORT = "drill_abort"
     REVIEW_DONE = "review_done"
+    CLEANED = "cleaned"  # one thing of a clean-up is done; `subject_id` is its place in the list
     PROPOSED_LOOK = "proposed_look"  # the plan of what is proposed
     PROPOSED_RUN = "proposed_run"  # do not wait for its countdown
     PROPOSED_STOP = "proposed_stop"

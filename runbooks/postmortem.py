@@ -113,6 +113,7 @@ def draft(*, incident_id: int, title: str, entries: Sequence[Entry], customers: 
             _well(entries),
             _lucky(entries),
             _standing(entries),
+            _cleaned(entries),
             _follow_ups(entries),
         ),
     )
@@ -290,6 +291,33 @@ def _standing(entries: Sequence[Entry]) -> Section:
     ended = {entry.payload.get("mitigation") for entry in _of(entries, EntryKind.MITIGATION_ENDED, EntryKind.MITIGATION_KEPT)}
     opened = [entry for entry in _of(entries, EntryKind.MITIGATION_OPENED) if entry.payload.get("mitigation") not in ended]
     return Section(title="Still in force", sentences=tuple(_said(entry) for entry in opened))
+
+
+def _cleaned(entries: Sequence[Entry]) -> Section:
+    """What a bad release left behind, since when it had its effect, what was cleaned up, and what is still open and with whom."""
+    opened = _of(entries, EntryKind.CLEANUP_OPENED)
+    done = _of(entries, EntryKind.CLEANUP_DONE)
+    handed = _of(entries, EntryKind.CLEANUP_HANDED)
+    clean = {(entry.payload.get("run"), entry.payload.get("item")) for entry in done}
+    taken_back = {entry.payload.get("run") for entry in _of(entries, EntryKind.RUN_UNDONE)}
+    gaps = [
+        f"Is this cleaned up: {item}? Ask {_carrier(handed, entry) or _owner(entries)}."
+        for entry in opened
+        if entry.payload.get("run") not in taken_back
+        for item in entry.payload.get("items") or ()
+        if (entry.payload.get("run"), item) not in clean
+    ]
+    gaps += [
+        f"What did it expose, and to whom, in the time before {'the rollback' if entry.payload.get('exposed_from') else 'it was found'}? "
+        f"Ask {_owner(entries)}."
+        for entry in opened
+    ]
+    return Section(title="Clean-up", sentences=tuple(_said(entry) for entry in (*opened, *done, *handed)), gaps=tuple(gaps))
+
+
+def _carrier(handed: Sequence[Entry], opened: Entry) -> str:
+    run = opened.payload.get("run")
+    return next((str(entry.payload["carrier"]) for entry in handed if entry.payload.get("run") == run), "")
 
 
 def _follow_ups(entries: Sequence[Entry]) -> Section:

@@ -102,12 +102,29 @@ class RampState(Value):
     cancelled_by: str | None = None
 
 
+class CleanItem(Value):
+    """One thing to be cleaned up after a run: measured by `diagnostic`, or done by a person as `manual` says.
+
+    `done_at` None means that it is open; `done_by` is who ticked it, Muster's own id where it was measured. `carrier` answers for what was
+    open when the incident was resolved.
+    """
+
+    title: str
+    diagnostic: str | None = None
+    manual: str = ""
+    value: float | None = None
+    done_at: Moment | None = None
+    done_by: str | None = None
+    carrier: str | None = None
+
+
 class ActionRun(Value):
     """One attempt at one action of one runbook version in one incident.
 
     `key` is the idempotency key of rule S11, unique in the database and sent to the far side where it takes one.
     `started_at` to `executed_at` is the change itself; `verify_from_at` to `verify_until_at` is the watch. `undo_of_at` names the
-    moment an undo was asked for. `restored_at` is when a change that took effect only in part was put back (rule S24). `dialog` is the
+    moment an undo was asked for. `restored_at` is when a change that
+    took effect only in part was put back (rule S24), `exposed_from_at` since when what it took away had its effect. `dialog` is the
     Slack view that shows the plan, where one does. `automatic` is one that nobody pressed (rule S30): Muster asks for it, and the person
     `on_behalf_of` whom it does so answers for what it leaves.
     """
@@ -155,6 +172,8 @@ class ActionRun(Value):
     state_before_undo: RunState | None = None
     ramp: RampState | None = None
     restored_at: Moment | None = None
+    cleanup: tuple[CleanItem, ...] = ()
+    exposed_from_at: Moment | None = None
 
     def to(self, state: RunState, **update: object) -> "ActionRun":
         """The run in its next state; refused with both names where the table above has no such step."""
@@ -175,6 +194,11 @@ class ActionRun(Value):
     def is_over(self) -> bool:
         """Whether nothing more will happen by itself."""
         return self.state in ENDED
+
+    @property
+    def to_clean(self) -> tuple[CleanItem, ...]:
+        """What is still to be cleaned up; nothing once the run itself is taken back."""
+        return tuple(item for item in self.cleanup if item.done_at is None) if self.state is not S.UNDONE else ()
 
     @property
     def in_force(self) -> bool:

@@ -247,6 +247,7 @@ class ResolveDialog(Value):
     mitigations: tuple[Mitigation, ...] = ()
     people: tuple[Person, ...] = ()
     running: tuple[str, ...] = ()
+    to_clean: tuple[str, ...] = ()
 
 
 class ResolvedMessage(Value):
@@ -276,6 +277,20 @@ class MitigationNotice(Value):
     owner: Person | None
     asks: bool
     text: str
+
+
+class CleanUpMessage(Value):
+    """What a rollback left to be cleaned up, and since when what it took away had its effect; ticked off one by one.
+
+    `people` are names by id; `over` is why nothing of it is to be done any more.
+    """
+
+    incident: Incident
+    run: ActionRun
+    shown: tuple[str, ...] = ()
+    exposed: str = ""
+    people: dict[str, str] = {}
+    over: str | None = None
 
 
 class ExtendDialog(Value):
@@ -413,6 +428,7 @@ Message = (
     | Refusal
     | ResolvedMessage
     | MitigationNotice
+    | CleanUpMessage
     | DrillInvitation
     | DrillReport
     | ReviewNotice

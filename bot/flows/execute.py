@@ -10,7 +10,7 @@ import structlog
 
 from actions.verification import judge, window
 from actions.wording import number
-from bot.flows import breaking, mend, permit, register, standing, stop, undo
+from bot.flows import breaking, cleanup, mend, permit, register, standing, stop, undo
 from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.execution import action_of, diagnostic_of, load
@@ -255,6 +255,9 @@ def _due(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
         case RunState.RUNNING if run.ramp is not None:
             tasks.enqueue(tx, NewTask(key=f"stage:{run.id}:{stamp}", kind="stage", args={"run": run.id}, lane=f"stage:{run.id}"))
             runs.wake(tx, run.id, now + STUCK)
+        case RunState.VERIFIED if run.to_clean:
+            tasks.enqueue(tx, NewTask(key=f"clean:{run.id}:{stamp}", kind="clean", args={"run": run.id}, lane=f"measure:{run.id}"))
+            runs.wake(tx, run.id, now + STUCK)
         case state if state in BEFORE_RUNNING and state is not RunState.APPROVED:
             stop.expire(tx, ctx, run, now=now)
         case _:
@@ -349,7 +352,7 @@ def conclude(
     breaking.note(tx, ctx, incident, judged, now=now)
     if follow and verdict is not Verdict.VERIFIED and by == MUSTER:
         _otherwise(tx, ctx, judged, now=now)
-    return judged
+    return cleanup.begin(tx, ctx, judged, incident, now=now)
 
 
 def _said(run: ActionRun) -> str:

@@ -14,6 +14,7 @@ from bot.flows import (
     approve,
     breaking,
     capture,
+    cleanup,
     declare,
     dialogs,
     execute,
@@ -302,6 +303,8 @@ class Desk:
                 return _said(execute.say_verdict(tx, self.ctx, run, worked=press.kind is K.WORKED, by=by, now=now))
             case K.ESCALATE:
                 return _said(execute.escalate(tx, self.ctx, run, by=by, now=now))
+            case K.CLEANED:
+                return _said(cleanup.done(tx, self.ctx, run, _required(press.subject_id), by=by, now=now))
             case _:
                 raise Refused("unknown_button", "This button belongs to another version of Muster. Use the buttons on the card.")
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bot.flows import register, rehearse, stop, undo
+from bot.flows import cleanup, register, rehearse, stop, undo
 from bot.flows.context import Context
 from bot.flows.drawing import run_line
 from bot.flows.records import entry, save, say
@@ -30,6 +30,7 @@ def dialog(tx: Tx, ctx: Context, incident: Incident) -> ResolveDialog:
         proposed=proposed([run_line(ctx, ctx.shelf.pinned(tx, run.runbook), run, []) for run in all_runs], incident),
         mitigations=tuple(open_mitigations(tx, incident.id)),
         people=tuple(ctx.directory.people),
+        to_clean=() if incident.is_drill else tuple(item.title for _, item in cleanup.open_items(tx, incident.id)),
         running=tuple(run.title for run in all_runs if run.state in IN_FLIGHT),
     )
 
@@ -59,6 +60,8 @@ def resolve(
         return missing
     for item in open_mitigations(tx, incident.id) if not incident.is_drill else ():
         _settle(tx, ctx, item, str(choices.get(str(item.id)) or "hand"), carrier or by.id, by=by, now=now)
+    if carrier and not incident.is_drill:
+        cleanup.hand(tx, ctx, incident, carrier=carrier, by=by, now=now)
     before = incidents.get(tx, incident.id)
     after = before.resolved(by=by.id, resolution=resolution.strip(), now=now)
     said = [
@@ -96,6 +99,9 @@ def _missing(tx: Tx, incident: Incident, resolution: str, choices: dict[str, Jso
             missing["mitigations"] = f"Say what becomes of {item.title}: take it back, keep it until it ends, or hand it to somebody."
         elif choice == "hand" and not carrier:
             missing["carrier"] = f"Name who carries {item.title} from here on."
+    to_clean = [] if incident.is_drill else [item.title for _, item in cleanup.open_items(tx, incident.id)]
+    if to_clean and not carrier:
+        missing["carrier"] = f"Name who sees to what is still to be cleaned up: {', '.join(to_clean)}."
     busy = [run.title for run in runs.of_incident(tx, incident.id) if run.state in IN_FLIGHT]
     if busy:
         missing["resolution"] = f"Still going on: {', '.join(busy)}. Wait for its end, or take it back first."

@@ -5,7 +5,7 @@ A `say` task names a builder below. Builders answer None when there is nothing t
 
 from collections.abc import Callable
 
-from bot.flows import breaking, suggested
+from bot.flows import breaking, cleanup, suggested
 from bot.flows.context import Context
 from bot.flows.drawing import run_line
 from bot.flows.review import review_notice
@@ -229,6 +229,7 @@ BUILDERS: dict[str, Builder] = {
     "approval": _approval,
     "resolved": _resolved,
     "mitigation": _mitigation,
+    "cleanup": cleanup.message,
     "drill_invitation": _drill_invitation,
     "drill_report": _drill_report,
     "review": review_notice,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from actions import guards
 from actions.stages import carried_out
-from bot.flows import register, standing
+from bot.flows import cleanup, register, standing
 from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.records import entry, redraw_run, save, say
@@ -130,7 +130,7 @@ def _undone(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
         after=plan.before.value,
     )
     register.ended(tx, done, reason=f"Taken back by {name_of(ctx, run.undo_requested_by)}.", now=now)
-    save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[redraw_run(done, now=now)])
+    save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=cleanup.dropped(done, now=now))
 
 
 def not_undone(tx: Tx, ctx: Context, run: ActionRun, reason: str, *, now: datetime) -> None:

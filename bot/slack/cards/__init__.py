@@ -6,7 +6,7 @@
 from functools import singledispatch
 from typing import Any
 
-from bot.slack.cards import approval, breaker, dialogs, drill, home, incident, notices, proposal, resolve, review, run
+from bot.slack.cards import approval, breaker, cleanup, dialogs, drill, home, incident, notices, proposal, resolve, review, run
 from bot.slack.cards.parts import Drawn
 from runbooks import screens
 from runbooks.value import Json
@@ -46,6 +46,7 @@ _draw.register(screens.ProposalMessage, proposal.proposal_message)
 _draw.register(screens.Refusal, notices.refusal)
 _draw.register(screens.ResolvedMessage, resolve.resolved_message)
 _draw.register(screens.MitigationNotice, resolve.mitigation_notice)
+_draw.register(screens.CleanUpMessage, cleanup.cleanup_message)
 _draw.register(screens.DrillInvitation, drill.drill_invitation)
 _draw.register(screens.DrillReport, drill.drill_report)
 _draw.register(screens.ReviewNotice, review.review_notice)

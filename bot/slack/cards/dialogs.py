@@ -293,7 +293,11 @@ def resolve_dialog(screen: ResolveDialog) -> Json:
         sheet.add(forms.choice_input(f"mitigations.{held.id}", label, choices, initial=initial, hint=hint))
     rest = len(screen.mitigations) - _MITIGATIONS
     sheet.add(context(f"…and {rest} more, kept until they end." if rest > 0 else ""))
-    if screen.mitigations:
+    if screen.to_clean:
+        listed = DOT.join(text.line(item, 100) for item in screen.to_clean[:10])
+        sheet.add(section(f"*Still to be cleaned up:* {listed}"))
+        sheet.add(forms.person_input("carrier", "Carrier", hint="Who sees to it that it is cleaned up, and watches what stays in force."))
+    elif screen.mitigations:
         hint = "Who watches what stays in force. Without one it is you."
         sheet.add(forms.person_input("carrier", "Carrier", hint=hint, optional=True))
     return view(_titled(incident, "resolve"), sheet, submit="Resolve", press=Press(kind=PressKind.RESOLVE_AS, incident_id=incident.id))
