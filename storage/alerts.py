@@ -52,11 +52,16 @@ class AlertRow:
 def known(tx: Tx, keys: Iterable[Key]) -> dict[Key, AlertRow]:
     """What is known of these alerts: for each, its row in the latest incident that it belonged to."""
     wanted = {(storable(source), storable(fingerprint)): (source, fingerprint) for source, fingerprint in keys}
-    names, found = list(wanted), {}
-    for start in range(0, len(names), _MANY):
-        place = tuple_(table.c.source, table.c.fingerprint).in_(names[start : start + _MANY])
-        for row in tx.execute(select(table).where(place).order_by(table.c.incident_id)):
-            found[wanted[row.source, row.fingerprint]] = _alert(row)
+    by_source: dict[str, list[str]] = {}
+    for source, fingerprint in wanted:
+        by_source.setdefault(source, []).append(fingerprint)
+    found: dict[Key, AlertRow] = {}
+    for source, names in by_source.items():
+        for start in range(0, len(names), _MANY):
+            # SQLite looks a list of pairs up by reading the whole table; one column's list it finds by the index.
+            place = and_(table.c.source == source, table.c.fingerprint.in_(names[start : start + _MANY]))
+            for row in tx.execute(select(table).where(place).order_by(table.c.incident_id)):
+                found[wanted[row.source, row.fingerprint]] = _alert(row)
     return found
 
 
