@@ -254,6 +254,15 @@ def test_who_changed_it_is_no_reason_to_fail(fake: Fake, url: str) -> None:
     assert (read.value, read.changed_by) == (True, None)
 
 
+def test_who_changed_it_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit log that hangs costs a moment, and the flag is read all the same."""
+    monkeypatch.setattr("actions.backends.launchdarkly.COURTESY", 0.2)
+    with troubled(url) as trouble:
+        trouble.ill, trouble.which = Ill.HANG, lambda _method, path: "auditlog" in path
+        read = build(trouble.url).read(disable(), timeout=1e6)
+    assert (read.value, read.changed_by) == (True, None)
+
+
 def test_a_limit_without_retry_after_is_read_from_its_own_header(url: str) -> None:
     """LaunchDarkly's own header says until when to wait."""
     with troubled(url) as trouble:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def test_every_trouble_with_the_change_is_told_as_it_is(row: Row, server: Runnin
         server.flag(name)
     server.switch(name, on=True)
     with troubled(server.url) as trouble:
-        backend = build(trouble.url)
+        backend, row = build(trouble.url), replace(row, hanging=4.0)  # a real server answers the looks before it more slowly
         check_trouble(backend, trouble, row)
         server.switch(name, on=True)
         check_class(backend, trouble, row)

@@ -34,11 +34,12 @@ class Row:
     headers: Mapping[str, str] = field(default_factory=dict)
     known: OutcomeStatus = OutcomeStatus.REFUSED
     took_effect: bool = False
+    hanging: float = IMPATIENCE
 
     @property
     def seconds(self) -> float:
         """How long to wait for it."""
-        return IMPATIENCE if self.ill is Ill.HANG else PATIENCE
+        return self.hanging if self.ill is Ill.HANG else PATIENCE
 
 
 UNKNOWN = OutcomeStatus.UNKNOWN

@@ -1,5 +1,6 @@
 """What every flag system has in common: names, on and off, times, and refusals that help."""
 
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
@@ -10,12 +11,12 @@ import pytest
 import yaml
 
 from actions.backends import flagd, flagsmith, growthbook, launchdarkly, unleash
-from actions.contract import CallInvalid, NotPermitted
+from actions.contract import CallInvalid, NotPermitted, Unreachable
 from actions.flags import OPERATIONS, entry, flag_name, moment, rows, text, wanted
 from actions.kinds import BackendKind, Options
 from actions.operations import SHARED
 from runbooks.errors import MusterError, SettingsInvalid
-from runbooks.operation import Call
+from runbooks.operation import Call, Reading
 from tests.parts.flagging import disable, switch
 from tests.parts.vendor import Answered, serving
 
@@ -131,6 +132,19 @@ def test_each_kind_is_bound_to_an_environment(kind: BackendKind, more: dict[str,
     with pytest.raises(SettingsInvalid, match="enviroment"):
         Options({"enviroment": "x"}).only(kind.options)
     assert "environment" in kind.options
+
+
+@remote
+def test_a_far_side_that_is_down_is_said_to_be_unreachable(kind: BackendKind, more: dict[str, Any]) -> None:
+    """Where nobody listens, nothing was sent, for a look and for a change alike."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        backend = kind.build(Options({"url": url, "environment": "production", **more}), {"token": lambda: "t"})
+        with pytest.raises(Unreachable, match="cannot be reached; nothing was sent"):
+            backend.read(disable(), timeout=5)
+        with pytest.raises(Unreachable, match="cannot be reached; nothing was sent"):
+            backend.apply(disable(), False, expected=Reading(value=True), key="k", timeout=5)
 
 
 class Scripted:
