@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from runbooks.autonomy import Standing
 from runbooks.drill import Drill, DrillState
 from runbooks.people import Person
 from runbooks.screens import Freshness
@@ -78,6 +79,15 @@ def escalation_reachable(team: str, on_duty: Sequence[Person]) -> Evidence:
     if not reachable:
         return Evidence(name=name, good=False, text=f"{', '.join(person.name for person in on_duty)}: no Slack id is known.")
     return Evidence(name=name, good=True, text=f"On duty: {', '.join(reachable)}. Whether a page wakes them is not tested here.")
+
+
+def autonomy_earned(standings: Sequence[Standing]) -> Evidence:
+    """How far actions go by themselves, and what is missing. Only what was lost is bad: a person who decides is no gap."""
+    name = "Autonomy"
+    if not standings:
+        return Evidence(name=name, good=None, text="No action proposes itself.")
+    lost = any(one.ended_by is not None and one.clean < one.wanted for one in standings)
+    return Evidence(name=name, good=not lost, text=" ".join(str(one) for one in standings))
 
 
 def lessons_closed(*, overdue_reviews: int, overdue_follow_ups: int) -> Evidence:

@@ -243,12 +243,13 @@ class RunbookLine(Value):
 
 
 class RunbookShown(Value):
-    """One runbook whole: its header as the file writes it, its prose, its versions."""
+    """One runbook whole: its header as the file writes it, its prose, its versions, and how far its actions go by themselves."""
 
     line: RunbookLine
     header: dict[str, Any]
     body: str
     versions: tuple[RunbookRef, ...]
+    autonomy: tuple[str, ...] = ()
 
 
 class Pause(Asked):

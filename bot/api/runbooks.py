@@ -2,6 +2,7 @@
 
 from bot.api.endpoint import Call, Endpoint
 from bot.api.models import Items, RunbookLine, RunbookShown
+from bot.flows import standing
 from bot.flows.drawing import freshness_of
 from runbooks.errors import NotFound
 from runbooks.runbook import Runbook
@@ -27,6 +28,7 @@ def shown(call: Call) -> RunbookShown:
             header=found.header.model_dump(mode="json", by_alias=True),
             body=found.body,
             versions=tuple(version.ref for version in runbook_versions.history(tx, found.id)),
+            autonomy=tuple(str(one) for one in standing.of_runbook(tx, call.muster.context, found, now=call.muster.context.now())),
         )
 
     return call.muster.database.read(find)

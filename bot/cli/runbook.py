@@ -13,7 +13,7 @@ import typer
 
 from actions import kinds
 from actions.simulation.faults import FAULTS
-from bot.cli.output import ERROR, NOT_FOUND, USAGE, Json, plain, reported, show, stop, table
+from bot.cli.output import ERROR, NOT_FOUND, USAGE, Json, plain, reported, session, show, stop, table
 from bot.cli.versions import Unknown, at_git, same_versions
 from bot.settings import Settings
 from runbooks.coverage import Coverage, coverage
@@ -117,14 +117,30 @@ def listed(paths: Paths = None, as_json: Json = False) -> None:
 
 
 @app.command("show")
-def shown(runbook: Annotated[str, typer.Argument(help="A runbook's id, or a file.")], as_json: Json = False) -> None:
+def shown(
+    runbook: Annotated[str, typer.Argument(help="A runbook's id, or a file.")],
+    levels: Annotated[
+        bool, typer.Option("--levels", help="How far its actions go by themselves, and what is missing; asks the server.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """One runbook as it is written; with --json its header, complete with defaults."""
+    if levels:
+        _levels(runbook, as_json)
+        return
     with reported():
         one = by_name(runbook)
         if as_json:
             show({**one.header.model_dump(mode="json", by_alias=True), "hash": one.hash, "body": one.body}, True, str)
         else:
             sys.stdout.write(one.source)
+
+
+def _levels(runbook: str, as_json: bool) -> None:
+    """What each action has earned (rule S30): counted from the runs, so only the database knows it."""
+    with session() as muster:
+        found = muster.get(f"/runbooks/{Path(runbook).stem}")["autonomy"]
+        show(found, as_json, lambda lines: "\n".join(lines) or "No action of this runbook proposes itself.")
 
 
 @app.command("diff")

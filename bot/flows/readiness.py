@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from bot.flows import standing
 from bot.flows.context import Context
 from bot.flows.drawing import freshness_of
 from runbooks import readiness as rules
@@ -26,7 +27,9 @@ def of(tx: Tx, ctx: Context, service: Service, *, now: datetime) -> Readiness:
     """What can be said about one service now."""
     lately = incidents.listed(tx, service=service.name, drills=False, opened_since=now - WINDOW, limit=MOST)
     slot = quarter_of(now, zone=ctx.policy.time_zone)
-    rehearsed = [_rehearsed(tx, ctx, runbook, slot=slot, now=now) for runbook in _serving(ctx, service, lately)]
+    serving = _serving(ctx, service, lately)
+    rehearsed = [_rehearsed(tx, ctx, runbook, slot=slot, now=now) for runbook in serving]
+    standings = [one for runbook in serving for one in standing.of_runbook(tx, ctx, runbook, service=service.name, now=now)]
     mine = {incident.id for incident in incidents.listed(tx, service=service.name, drills=False, limit=MOST)}
     fallback = sum(incident.match.fallback for incident in lately)
     return Readiness(
@@ -36,6 +39,7 @@ def of(tx: Tx, ctx: Context, service: Service, *, now: datetime) -> Readiness:
             rules.alerts_covered(matched=len(lately) - fallback, fallback=fallback, days=WINDOW.days),
             rules.runbooks_fresh(rehearsed),
             rules.drilled(rehearsed, slot=slot),
+            rules.autonomy_earned(standings),
             rules.escalation_reachable(service.owner, ctx.on_call.on_call(service.owner, now)),
             rules.lessons_closed(
                 overdue_reviews=sum(item.incident_id in mine and item.due_at < now for item in reviews.open_ones(tx)),

@@ -30,10 +30,11 @@ def of_action(tx: Tx, ctx: Context, runbook: Runbook, action: Action, *, service
     return autonomy.standing(action, _past(tx, ctx, runbook, action, now=now), not_allowed=_not_allowed(ctx, service))
 
 
-def of_runbook(tx: Tx, ctx: Context, runbook: Runbook, *, service: str | None, now: datetime) -> list[Standing]:
-    """Every action of the runbook that proposes itself, in its order."""
+def of_runbook(tx: Tx, ctx: Context, runbook: Runbook, *, service: str | None = None, now: datetime) -> list[Standing]:
+    """Every action of the runbook that proposes itself, in its order; without a service, as it stands wherever muster.yaml allows most."""
     proposing = (action for action in runbook.header.actions if action.propose_when is not None)
-    return [of_action(tx, ctx, runbook, action, service=service, now=now) for action in proposing]
+    where = service or min(ctx.policy.autonomous, default=None)
+    return [of_action(tx, ctx, runbook, action, service=where, now=now) for action in proposing]
 
 
 def _not_allowed(ctx: Context, service: str | None) -> str | None:

@@ -89,7 +89,7 @@ def _host(link: str) -> str:
 
 def _button(word: str, one: Suggestion) -> ButtonElement:
     kind, label = _BUTTONS[word]
-    press = Press(kind=kind, incident_id=one.incident_id, step=one.step, subject_id=one.id)
+    press = Press(kind=kind, incident_id=one.incident_id, subject_id=one.id)
     style = "danger" if word == "stop" else None
     return button(label, press, spoken=f"{label.rstrip('…')}: {one.title}", style=style)
 
