@@ -34,18 +34,20 @@ ROLLOUT = Scheme(hash_label="rollouts-pod-template-hash", revision="rollout.argo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What ran and what runs: ReplicaSets by their template's hash, newest first."""
+    """What ran and what runs: ReplicaSets by their template's hash, newest first. `current` is the controller's own word, if it has one."""
 
     scheme: Scheme
     owner: Thing
     sets: Mapping[str, Thing]
+    current: str | None = None
 
     @property
     def present(self) -> str:
         """The version that is wanted now. One that its controller has not recorded yet is named by our own hash."""
         wanted = pure(dig(self.owner, "spec", "template"), self.scheme)
         found = (name for name, one in self.sets.items() if pure(dig(one, "spec", "template"), self.scheme) == wanted)
-        return next(found, f"unrecorded-{digest(self.owner, wanted).rpartition('/')[2]}")
+        said = self.current if self.current in self.sets else f"unrecorded-{digest(self.owner, wanted).rpartition('/')[2]}"
+        return str(next(found, said))
 
     def template(self, version: str) -> Json:
         """The pod template of a version, as it goes back into the owner.
@@ -92,12 +94,13 @@ class History:
         return redact(", ".join(_short(str(dig(one, "image"))) for one in containers), limit=MOST_WORDS)
 
 
-def history(owner: Thing, sets: Sequence[Thing], scheme: Scheme) -> History:
+def history(owner: Thing, sets: Sequence[Thing], scheme: Scheme, *, current: str | None = None) -> History:
     """The history of `owner` among the ReplicaSets of its selector: those that it owns itself."""
     uid = dig(owner, "metadata", "uid")
     own = [one for one in sets if any(dig(ref, "uid") == uid for ref in dig(one, "metadata", "ownerReferences") or ())]
     newest = sorted(own, key=lambda one: revision_number(one, scheme), reverse=True)
-    return History(scheme=scheme, owner=owner, sets={str(dig(one, "metadata", "labels", scheme.hash_label)): one for one in newest})
+    named = {str(dig(one, "metadata", "labels", scheme.hash_label)): one for one in newest}
+    return History(scheme=scheme, owner=owner, sets=named, current=current)
 
 
 def revision_number(one: Thing, scheme: Scheme) -> int:

@@ -44,14 +44,14 @@ class Release:
     def score(self) -> float | None:
         """The evaluation's score, where there is one."""
         try:
-            found = float(self.annotations.get(SCORE) or "")
-        except (TypeError, ValueError):
+            found = float(str(self.annotations.get(SCORE)))
+        except ValueError:
             return None
         return found if isfinite(found) else None
 
     def good(self, policy: Policy) -> bool | None:
         """Whether it is known to be good; None: nothing is known."""
-        word = str(self.annotations.get(GOOD) or "").strip().lower()
+        word = str(self.annotations.get(GOOD)).strip().lower()
         if word in {"true", "false"}:
             return word == "true"
         if policy.minimum_score is not None and self.score is not None:

@@ -22,7 +22,8 @@ def key_of(thing: Thing) -> str | None:
 def changed(thing: Thing, *path: str) -> tuple[str | None, datetime | None]:
     """The manager of the field at `path` and the time of its change; several managers of its parts: the last one. UTC.
 
-    (None, None) where the server does not record it. Muster's own is `muster/` and the key.
+    (None, None) where the server does not record it, and where two have changed parts of it in the same second: times are kept in
+    whole seconds, and nobody is named by chance. Muster's own is `muster/` and the key.
     """
     entries = dig(thing, "metadata", "managedFields") or ()
     owners = [entry for entry in entries if isinstance(entry, Mapping) and _owns(entry, path)]
@@ -30,6 +31,8 @@ def changed(thing: Thing, *path: str) -> tuple[str | None, datetime | None]:
         return None, None
     last = max(owners, key=lambda entry: str(entry.get("time") or ""))
     manager, at = str(last.get("manager") or ""), _moment(last.get("time"))
+    if any(entry.get("time") == last.get("time") and entry.get("manager") != manager for entry in owners):
+        return None, None
     if manager == MANAGER:
         return f"{MANAGER}/{key_of(thing) or ''}".rstrip("/"), at
     return manager or None, at

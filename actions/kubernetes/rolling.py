@@ -31,7 +31,8 @@ class Sort:
     """One sort of owner of releases: where it lies, how its controller writes, and what speaks against a rollback now.
 
     `held` is why a new template would not be rolled out at all, `busy` what is under way; both are sentences, empty where nothing is.
-    `stable` is the release that the controller vouches for.
+    `stable` is the release that the controller vouches for, `current` the one that it says is wanted, where it has seen the present
+    template: a custom resource's template lacks the defaults that its ReplicaSet has, and is not to be found by comparing.
     """
 
     resource: Resource
@@ -40,6 +41,7 @@ class Sort:
     held: Callable[[Thing], str]
     busy: Callable[[Thing], str]
     stable: Callable[[Thing], str | None] = lambda _thing: None
+    current: Callable[[Thing], str | None] = lambda _thing: None
 
 
 class Rolling:
@@ -88,9 +90,11 @@ class Rolling:
         return understood(lambda: self._reading(History(scheme=past.scheme, owner=found, sets=past.sets)))
 
     def _history(self, thing: Thing, namespace: str, timeout: float) -> History:
+        if not dig(thing, "spec", "template"):  # it stands elsewhere, and so do its releases
+            return history(thing, [], self._sort.scheme)
         what = f"ReplicaSets in {namespace}"
         sets = self._cluster.items(REPLICA_SETS.path(namespace), what=what, timeout=timeout, selector=selector(thing))
-        return history(thing, sets, self._sort.scheme)
+        return history(thing, sets, self._sort.scheme, current=self._sort.current(thing))
 
     def _reading(self, past: History) -> Reading:
         thing = past.owner

@@ -203,6 +203,7 @@ def test_a_rollback_is_proven_by_the_pods_that_run(cluster: Running, namespace: 
     good = mark(cluster, namespace, name, OLD, good="true", score="0.91")
     act = Act(build(cluster), "model.rollback", {"unit": f"{namespace}/{name}", "to": "last_known_good"}, tier="R2")
     plan = act.plan()
+    cluster.next_second()
     assert plan.proposal.value == {"version": good}
     assert "answers:v7.4" in plan.proposal.before_text
     assert "answers:v7.3" in plan.proposal.after_text
@@ -273,6 +274,7 @@ def test_the_stranger_of_a_rollback_is_named(cluster: Running, namespace: str) -
     act = Act(build(cluster), "model.rollback", {"unit": f"{namespace}/{name}", "to": "last_known_good"}, tier="R2")
     plan = act.plan()
     template = {"spec": {"containers": [{"name": "model", "image": OTHER}]}}
+    cluster.next_second()
     cluster.patch(f"{DEPLOYMENTS.format(namespace)}/{name}", {"spec": {"template": template}}, by="zoe-at-her-desk")
     refused = act.execute(plan)
     assert refused.status is OutcomeStatus.REFUSED

@@ -102,6 +102,41 @@ class Running:
             assert time.monotonic() < ends, f"{path} did not get there: {json.dumps(found.get('status') or found)[:2000]}"
             time.sleep(0.05)
 
+    def next_second(self) -> None:
+        """Wait until a change is known to be later than those before: the API server keeps the times of changes in whole seconds."""
+        began = int(time.time())
+        while int(time.time()) == began:
+            time.sleep(0.02)
+
+    def define(self, group: str, version: str, plural: str, kind: str, spec: Mapping[str, Any]) -> None:
+        """A custom resource with a status of its own; `spec` is what its schema checks, everything else is taken as it comes."""
+        loose = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        schema = {"type": "object", "properties": {"spec": {**loose, "properties": dict(spec)}, "status": loose}}
+        self.create(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            {
+                "metadata": {"name": f"{plural}.{group}"},
+                "spec": {
+                    "group": group,
+                    "scope": "Namespaced",
+                    "names": {"plural": plural, "singular": kind.lower(), "kind": kind},
+                    "versions": [
+                        {
+                            "name": version,
+                            "served": True,
+                            "storage": True,
+                            "subresources": {"status": {}},
+                            "schema": {"openAPIV3Schema": schema},
+                        }
+                    ],
+                },
+            },
+        )
+        ends = time.monotonic() + 20
+        while not self.client.get(f"/apis/{group}/{version}/namespaces/default/{plural}").is_success:
+            assert time.monotonic() < ends, f"{plural}.{group} is not served"
+            time.sleep(0.05)
+
     def account(self, name: str, *, namespace: str, rules: list[dict[str, Any]]) -> str:
         """A person with these rights in one namespace; answers the token."""
         role = {"metadata": {"name": name}, "rules": rules}
