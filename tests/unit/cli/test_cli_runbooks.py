@@ -75,9 +75,9 @@ def test_a_changed_text_needs_a_raised_version(tmp_path):
     changed = GOOD.replace("title: ", "title: Now ", 1)
     file.write_text(changed)
     done = muster("runbooks", "check", ".", "--against", "HEAD")
-    assert (done.exit_code, "the text changed and the version did not; raise it to 2" in done.stdout) == (1, True)
+    assert (done.exit_code, "the text changed and the version did not; raise it to 3" in done.stdout) == (1, True)
     assert "title" in muster("runbooks", "diff", "inference-latency.md").stdout
-    file.write_text(changed.replace("version: 1", "version: 2", 1))
+    file.write_text(changed.replace("version: 2", "version: 3", 1))
     assert muster("runbooks", "check", ".", "--against", "HEAD").exit_code == 0
     wrong = muster("runbooks", "check", ".", "--against", "--output=x")
     assert wrong.exit_code == 2

@@ -1,5 +1,6 @@
 """What changed between two versions, in words."""
 
+import re
 from pathlib import Path
 
 from runbooks.differences import diff
@@ -12,7 +13,7 @@ LATENCY = (Path(__file__).parents[3] / "runbooks" / "library" / "inference-laten
 
 def version(number: int, *replaced: tuple[str, str]) -> Runbook:
     """The latency runbook as this version, with these replacements."""
-    text = LATENCY.replace("version: 1", f"version: {number}")
+    text = re.sub(r"(?m)^version: \d+$", f"version: {number}", LATENCY)
     for old, new in replaced:
         assert old in text
         text = text.replace(old, new)

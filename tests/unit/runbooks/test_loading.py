@@ -49,7 +49,7 @@ def test_the_example_of_the_format_page_loads() -> None:
     runbook = read(LATENCY)
     scale_out = runbook.action("scale-out")
     assert scale_out is not None
-    assert (runbook.id, runbook.header.version, len(runbook.hash)) == ("inference-latency", 1, 64)
+    assert (runbook.id, runbook.header.version, len(runbook.hash)) == ("inference-latency", 2, 64)
     assert scale_out.verify.within == 300
     assert str(scale_out.verify.holds) == "< 0.5"
     assert runbook.source == LATENCY
@@ -81,7 +81,7 @@ SPOILED = [
     Spoiled("owner: ml-platform\n", "owner: ML Platform\n", "owner", "small letters"),
     Spoiled("owner: ml-platform\n", "owners: ml-platform\n", "owners", "did you mean owner?"),
     Spoiled("format: 1", "format: 2", "format", "must be 1"),
-    Spoiled("version: 1", "version: 1.5", "version", "whole number"),
+    Spoiled("version: 2", "version: 2.5", "version", "whole number"),
     Spoiled("class: availability", "class: outage", "class", "'availability'"),
     Spoiled("severity: SEV2", "severity: SEV5", "severity", "'SEV1'"),
     Spoiled("reviewed: 2026-11-16", "reviewed: lately", "reviewed", "date such as"),
