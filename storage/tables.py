@@ -360,6 +360,25 @@ class ScheduleRow(_Row, table=True):
     next_at: datetime = _at()
 
 
+class EvidenceRow(_Row, table=True):
+    __tablename__ = "evidence"
+    __table_args__ = (Index("evidence_taken", "name", "taken_at"),)
+    sha256: str = _text(primary_key=True)
+    name: str = _text()
+    environment: str | None = _text(nullable=True)
+    service: str | None = _text(nullable=True)
+    taken_at: datetime = _at()
+    manifest: str = _text()
+
+
+class EvidencePieceRow(_Row, table=True):
+    __tablename__ = "evidence_pieces"
+    sha256: str = _text(primary_key=True)
+    size: int = _number()
+    body: bytes | None = Field(default=None, nullable=True, sa_type=LargeBinary)
+    erased: int = _number(default="0")
+
+
 METADATA = _Row.metadata
 
 
@@ -389,3 +408,5 @@ messages = _table(MessageRow)
 seen = _table(SeenRow)
 switches = _table(SwitchRow)
 schedules = _table(ScheduleRow)
+evidence = _table(EvidenceRow)
+evidence_pieces = _table(EvidencePieceRow)
