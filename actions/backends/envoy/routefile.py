@@ -1,7 +1,7 @@
 """What can be changed in the file that Envoy takes its routes from: the retries of one route, and its local rate limit.
 
-The file is replaced by rename, which Envoy notices; `version_info` in it is counted up and compared, so two changes at once do not
-both win. The change survives a restart. https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/xds_api#filesystem-subscriptions
+The file is replaced by rename, which Envoy notices, under a lock and only if it still is as it was read; `version_info` in it is counted
+up, so that Envoy's own pages tell which version runs. The change survives a restart. https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/xds_api#filesystem-subscriptions
 """
 
 import hashlib
@@ -41,9 +41,9 @@ class Entry:
 
     @property
     def revision(self) -> str:
-        """The file's version; and the route's own content, for those who edit without counting."""
+        """The route's own content: two changes of one file can each be undone, whatever became of the other."""
         said = json.dumps([self.route, self.host.get("retry_policy")], sort_keys=True, default=str)
-        return f"{self.version}.{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 class NotTaken(OutcomeUnknown):
@@ -105,6 +105,8 @@ class InFile(ABC):
                 raise Conflict(f"Someone else changed {call.target} meanwhile.", current=present)
             changed = self._changed(entry, call, value)
             left()
+            if text_of(self._path) != entry.text:
+                raise Conflict(f"Someone else is changing {self._path.name} at this moment.", current=present)
             put(self._path, changed)
         try:
             return self.read(call, timeout=left())
