@@ -6,9 +6,6 @@ A suggestion changes nothing. Muster makes one where a runbook's `propose_when` 
 from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
-
-from pydantic import Field
 
 from runbooks.errors import TransitionRefused
 from runbooks.incident import RunbookRef
@@ -64,9 +61,9 @@ STANDING = frozenset({S.OPEN, S.COUNTING})
 class Source(Value):
     """What a suggestion rests on. All of it is somebody's text: shown as such, escaped, and never followed."""
 
-    title: Annotated[str, Field(min_length=1, max_length=120)]
-    link: Annotated[str, Field(pattern=r"^https?://[^\s<>|\"]+$", max_length=500)] | None = None
-    quote: Annotated[str, Field(max_length=500)] = ""
+    title: str
+    link: str | None = None
+    quote: str = ""
 
 
 class Suggestion(Value):

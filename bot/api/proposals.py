@@ -15,6 +15,14 @@ from storage import incidents, suggestions
 from storage.database import Tx
 
 
+class Cited(Asked):
+    """What a proposal rests on: a title, where it stands on the web, and the words that count. It is quoted, never followed."""
+
+    title: Annotated[str, Field(min_length=1, max_length=120)]
+    link: Annotated[str, Field(pattern=r"^https?://[^\s<>|\"]+$", max_length=500)] | None = None
+    quote: Annotated[str, Field(max_length=500)] = ""
+
+
 class ProposeAction(Asked):
     """A declared action of the incident's runbook, why, and what that rests on. Parameters stay within the runbook's bounds.
 
@@ -24,7 +32,7 @@ class ProposeAction(Asked):
     step: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)]
     parameters: dict[str, Json] = {}
     reason: Annotated[str, Field(min_length=1, max_length=500)]
-    sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=MOST_SOURCES)]
+    sources: Annotated[tuple[Cited, ...], Field(min_length=1, max_length=MOST_SOURCES)]
     only_plan: bool = False
 
 
@@ -48,7 +56,8 @@ def proposed(call: Call) -> Proposed:
     """Plan it from the live state, and put it into the thread for people to decide."""
     context, incident_id = call.muster.context, int(call.path["incident"])
     machine, body = _machine(call), call.body
-    wish = Wish(step=body.step, parameters=body.parameters, reason=body.reason, sources=body.sources)
+    sources = [Source(**cited.model_dump()) for cited in body.sources]
+    wish = Wish(step=body.step, parameters=body.parameters, reason=body.reason, sources=sources)
     made = machines.plan(context, incident_id, wish, machine=machine)
     if body.only_plan:
         return Proposed(proposal=None, plan=made)

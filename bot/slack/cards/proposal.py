@@ -1,6 +1,7 @@
 """A proposal: a calm line in the thread and on the card, its sources shown as somebody's text, and a countdown that anyone may stop."""
 
 from datetime import UTC
+from urllib.parse import urlsplit
 
 from slack_sdk.models.blocks import Block, ButtonElement
 
@@ -78,13 +79,10 @@ def _sources(one: Suggestion) -> str:
 
 
 def _source(source: Source) -> str:
-    where = f" ({text.link(source.link, _host(source.link), 500)})" if source.link else ""
+    address = text.address(source.link, 500) if source.link else None
+    where = f" ({text.link(address, urlsplit(address).hostname or 'link', 500)})" if address else ""
     quote = f": “{text.line(source.quote, 240)}”" if source.quote else ""
     return f"• {text.line(source.title, 120)}{where}{quote}"
-
-
-def _host(link: str) -> str:
-    return link.split("/")[2].rpartition("@")[2]
 
 
 def _button(word: str, one: Suggestion) -> ButtonElement:
