@@ -46,13 +46,13 @@ def access(options: Options, secrets: Secrets, *, account: Path = ACCOUNT) -> Ac
     Raises:
         SettingsInvalid: none is configured, or more than one, or what is configured cannot be used.
     """
-    named = [name for name in ("server", "kubeconfig", "in_cluster") if options.get(name, object, None)]
+    ways: dict[str, type] = {"server": str, "kubeconfig": str, "in_cluster": bool}
+    named = [name for name, kind in ways.items() if options.get(name, kind, None)]
     if len(named) != 1:
         raise options.invalid("server", "is needed, or instead of it one of kubeconfig and in_cluster: true, and only one of the three")
     if named == ["kubeconfig"]:
         return _by_kubeconfig(options)
     if named == ["in_cluster"]:
-        options.get("in_cluster", bool)
         return lambda: _door(Entry(server=IN_CLUSTER, ca_file=str(account / "ca.crt"), token_file=str(account / "token")))
     return _by_server(options, secrets)
 

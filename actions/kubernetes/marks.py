@@ -7,6 +7,7 @@ ReplicaSet, or the pod template), never on the Deployment itself, from where the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from numbers import Number
 
 from actions.contract import CallInvalid
 from actions.kinds import Options
@@ -65,9 +66,7 @@ def policy(options: Options) -> Policy:
     Raises:
         SettingsInvalid: an option is of the wrong type.
     """
-    least = options.get("minimum_score", object, None)
-    if least is not None and (isinstance(least, bool) or not isinstance(least, int | float)):
-        raise options.invalid("minimum_score", f"is {least!r}; it must be a number")
+    least = options.get("minimum_score", Number, None)
     return Policy(minimum_score=least, previous_is_good=options.get("previous_is_good", bool, False))
 
 

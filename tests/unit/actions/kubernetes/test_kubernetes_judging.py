@@ -1,0 +1,251 @@
+"""What is certain after each answer, who changed what, which release is good, and which names are names."""
+
+import json
+from typing import Any
+
+import pytest
+
+from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Throttled
+from actions.kinds import Options
+from actions.kubernetes import marks
+from actions.kubernetes.cluster import judged
+from actions.kubernetes.history import ROLLOUT, history, selector
+from actions.kubernetes.marks import Policy, Release
+from actions.kubernetes.names import Resource, named
+from actions.kubernetes.ownership import changed, records_scaling
+from actions.kubernetes.scaling import Scaling, limits
+from actions.kubernetes.writing import Seen, compare_and_set, digest
+from actions.wire import Answer
+from runbooks.errors import SettingsInvalid
+from runbooks.operation import Call, Reading
+
+
+def answer(status: int, message: str | None = None, **headers: str) -> Answer:
+    """As the API server answers: a Status, or text."""
+    body = json.dumps({"kind": "Status", "message": message}) if message else "404 page not found"
+    return Answer(status=status, body=body.encode(), headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "error", "words"),
+    [
+        (401, "Unauthorized", NotPermitted, "wrong or have expired. Renew them"),
+        (403, 'User "muster" cannot patch', NotPermitted, 'these credentials do this (403): User "muster" cannot patch.'),
+        (403, 'admission webhook "policy" denied the request: no', Rejected, "A policy of the cluster refuses"),
+        (400, 'admission webhook "policy" denied the request: no', Rejected, "A policy of the cluster refuses"),
+        (404, 'deployments.apps "x" not found', TargetMissing, 'has no Deployment a/x: deployments.apps "x" not found.'),
+        (404, None, TargetMissing, "its resource definition is not installed"),
+        (410, "gone", TargetMissing, "has no Deployment a/x"),
+        (422, "spec.replicas: Invalid value", Rejected, "refuses (422): spec.replicas: Invalid value."),
+        (301, None, Rejected, "refuses (301)"),
+        (408, None, OutcomeUnknown, "answers 408"),
+        (500, 'failed calling webhook "policy"', OutcomeUnknown, "answers 500"),
+        (503, None, OutcomeUnknown, "answers 503"),
+        (504, "the request timed out", OutcomeUnknown, "answers 504: the request timed out."),
+    ],
+)
+def test_each_answer_has_its_certainty(status: int, message: str | None, error: type[BackendError], words: str) -> None:
+    """The error says what is certain, and its sentence repeats the API server's own."""
+    with pytest.raises(error) as raised:
+        judged(answer(status, message), what="Deployment a/x")
+    assert type(raised.value) is error
+    assert words in str(raised.value)
+
+
+def test_a_busy_api_server_says_how_long_to_wait() -> None:
+    """Priority and fairness answers 429 with the seconds."""
+    with pytest.raises(Throttled) as raised:
+        judged(answer(429, "too many requests", **{"retry-after": "3"}), what="it")
+    assert raised.value.retry_after == 3.0
+
+
+def test_the_words_of_the_far_side_are_redacted() -> None:
+    """A token in an error message of a webhook is not repeated."""
+    with pytest.raises(Rejected) as raised:
+        judged(answer(422, "denied for Bearer abcdefghijklmnop"), what="it")
+    assert "abcdefghijklmnop" not in str(raised.value)
+
+
+DEPLOYMENTS = Resource(group="apps", version="v1", plural="deployments", word="Deployment")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["", "answers", "a/b/c/d", "a/..", "../b", "a/b?x=1", "a/b%2fc", "a/B", "a/b\n", "a/é", "a/-b", "a/b-", "a.b/c", "/a", "a/", f"a/{'b' * 254}", f"{'a' * 64}/b"],
+)  # fmt: skip
+def test_s29_what_is_no_name_never_gets_into_an_address(target: str) -> None:
+    """Every part is checked by Kubernetes' own rule for names, and the refusal says how to write it."""
+    with pytest.raises(CallInvalid, match="write namespace/deployment"):
+        named(target, form="namespace/deployment", parts={2}, namespaces=())
+
+
+def test_names_become_paths() -> None:
+    """A good name is taken as it is; outside the configured namespaces it is refused."""
+    namespace, name = named("inference/answers.v7-a", form="x", parts={2}, namespaces={"inference"})
+    assert DEPLOYMENTS.path(namespace, name) == "/apis/apps/v1/namespaces/inference/deployments/answers.v7-a"
+    assert Resource(group="", version="v1", plural="pods", word="Pod").path("a") == "/api/v1/namespaces/a/pods"
+    with pytest.raises(CallInvalid, match="kube-system/answers lies outside the namespaces that are configured here: inference"):
+        named("kube-system/answers", form="x", parts={2}, namespaces={"inference"})
+
+
+def managed(*entries: tuple[str, str, dict[str, Any]], key: str | None = None, **more: Any) -> dict[str, Any]:
+    """An object with managed fields as the API server writes them."""
+    fields = [{"manager": who, "operation": "Update", "time": at, "fieldsV1": owns, **more} for who, at, owns in entries]
+    return {"metadata": {"uid": "u", "managedFields": fields, "annotations": {"muster/key": key} if key else {}}}
+
+
+REPLICAS: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
+
+
+def test_the_last_owner_of_a_field_changed_it() -> None:
+    """Of several owners of its parts the latest is named; Muster's own with its key; a tie of two names nobody."""
+    early, late = "2026-11-21T01:00:00Z", "2026-11-21T01:00:05Z"
+    by, at = changed(
+        managed(("helm", early, REPLICAS), ("kubectl-edit", late, REPLICAS), ("x", late, {"f:status": {}})), "spec", "replicas"
+    )
+    assert (by, at and at.isoformat()) == ("kubectl-edit", "2026-11-21T01:00:05+00:00")
+    assert changed(managed(("muster", late, REPLICAS), key="k7"), "spec", "replicas")[0] == "muster/k7"
+    assert changed(managed(("helm", late, REPLICAS), ("ben", late, REPLICAS)), "spec", "replicas") == (None, None)
+    assert changed(managed(("helm", late, {"f:metadata": {}})), "spec", "replicas") == (None, None)
+    assert changed({"metadata": {}}, "spec", "replicas") == (None, None)
+
+
+def test_the_key_of_a_scale_is_its_field_manager() -> None:
+    """Servers from 1.22 on record who wrote through the scale subresource: only the same key counts as done."""
+    scaling = Scaling(None, bounds={}, namespaces=frozenset())  # type: ignore[arg-type]  # asks nothing
+    new = managed(("muster-k1", "2026-11-21T01:00:00Z", REPLICAS), subresource="scale")
+    assert records_scaling(new)
+    assert scaling.done(Seen(thing=new, reading=Reading()), key="k1")
+    assert not scaling.done(Seen(thing=new, reading=Reading()), key="k2")
+    old = managed(("helm", "2026-11-21T01:00:00Z", REPLICAS))
+    assert not records_scaling(old)
+    assert scaling.done(Seen(thing=old, reading=Reading()), key="k2")
+
+
+CALL = Call(operation="model.rollback", target="a/b", arguments={"unit": "a/b", "to": "last_known_good"})
+
+
+def said(*releases: Release, present: str, **policy: Any) -> Reading:
+    """A reading with these releases, newest first."""
+    facts = marks.facts(releases, present=present, policy=Policy(**policy))
+    return Reading(value={"version": present}, facts=facts)
+
+
+def marked(version: str, **annotations: Any) -> Release:
+    return Release(version=version, annotations={f"muster/{name}": value for name, value in annotations.items()})
+
+
+def test_only_an_older_good_release_is_gone_back_to() -> None:
+    """Newer ones, bad ones and unmarked ones are passed over."""
+    reading = said(
+        marked("v6", good="true"),
+        marked("v5"),
+        marked("v4"),
+        marked("v3", good="false"),
+        marked("v2", good="TRUE", score="0.9"),
+        present="v5",
+    )
+    assert reading.facts["last_known_good"] == "v2"
+    assert marks.proposal(CALL, reading).value == {"version": "v2"}
+    assert reading.facts["versions"] == ["v6", "v5", "v4", "v3", "v2"]
+
+
+@pytest.mark.parametrize(("score", "good"), [("0.9", True), ("0.89", False), ("nan", None), ("much", None), (None, None), (0, False)])
+def test_a_score_decides_where_there_is_no_mark(score: Any, good: bool | None) -> None:
+    """At least the least score is good; what is no number says nothing; the mark itself always wins."""
+    assert marked("v1", score=score).good(Policy(minimum_score=0.9)) is good
+    assert marked("v1", score=score, good="true").good(Policy(minimum_score=0.9)) is True
+
+
+def test_the_one_before_counts_only_where_nothing_is_marked() -> None:
+    """One mark anywhere, and the marks decide."""
+    assert said(marked("v2"), marked("v1"), present="v2", previous_is_good=True).facts["last_known_good"] == "v1"
+    assert said(marked("v2", good="false"), marked("v1"), present="v2", previous_is_good=True).facts["last_known_good"] is None
+    assert said(marked("v2"), marked("v1"), present="v2").facts["last_known_good"] is None
+    assert said(marked("v2"), present="v2", previous_is_good=True).facts["last_known_good"] is None
+
+
+def test_ten_releases_are_enough_to_choose_from() -> None:
+    """The present one and the good one are among them, however old."""
+    many = [marked(f"v{number}") for number in range(30, 0, -1)]
+    facts = said(*many[:-1], marked("v1", good="true"), present="v30").facts
+    assert len(facts["releases"]) == 10
+    assert [facts["releases"][0]["version"], facts["releases"][-1]["version"]] == ["v30", "v1"]
+
+
+def test_a_present_release_that_nobody_knows_has_all_others_before_it() -> None:
+    """A model that is not on the list may go back to the newest good one."""
+    assert said(marked("v2", good="true"), marked("v1", good="true"), present="elsewhere").facts["last_known_good"] == "v2"
+
+
+def test_bad_and_unknown_versions_are_refused() -> None:
+    """With the reason, and with those that there are."""
+    reading = said(marked("v2"), marked("v1", good="false"), present="v2")
+    for wanted, why in (("v1", "is marked as bad"), ("v9", "has no release v9; there are v2, v1")):
+        with pytest.raises(CallInvalid, match=why):
+            marks.proposal(CALL.model_copy(update={"arguments": {"unit": "a/b", "to": wanted}}), reading)
+    with pytest.raises(CallInvalid, match='mark a good one with the annotation muster/good: "true"'):
+        marks.proposal(CALL, reading)
+
+
+def test_a_minimum_score_is_a_number() -> None:
+    """A text or a boolean is refused when the configuration is read."""
+    assert marks.policy(Options({"minimum_score": 1})).minimum_score == 1
+    for wrong in ("0.9", True):
+        with pytest.raises(SettingsInvalid, match="minimum_score"):
+            marks.policy(Options({"minimum_score": wrong}))
+
+
+@pytest.mark.parametrize(
+    "entry", [None, 3, {"minimum": 1}, {"maximum": "12"}, {"minimum": 3, "maximum": 2}, {"minimum": -1, "maximum": 2}, {"maximum": 2, "most": 3}, {"maximum": True}, {"maximum": 2, "budget": 3}]
+)  # fmt: skip
+def test_limits_that_are_none_are_refused(entry: Any) -> None:
+    """Every entry needs a maximum that is not below its minimum, as whole numbers, and nothing misspelt."""
+    with pytest.raises(SettingsInvalid, match=r"limits\.a/b"):
+        limits(Options({"limits": {"a/b": entry}}))
+
+
+def test_a_selector_is_written_as_the_api_takes_it() -> None:
+    """Labels and expressions; an owner that selects nothing is refused rather than asking for all."""
+    expressions = [
+        {"key": "tier", "operator": "In", "values": ["a", "b"]},
+        {"key": "old", "operator": "DoesNotExist"},
+        {"key": "x", "operator": "NotIn", "values": ["c"]},
+        {"key": "y", "operator": "Exists"},
+    ]
+    owner = {"spec": {"selector": {"matchLabels": {"app": "a"}, "matchExpressions": expressions}}}
+    assert selector(owner) == "app=a,tier in (a,b),!old,x notin (c),y"
+    with pytest.raises(CallInvalid, match="selects no pods by labels"):
+        selector({"spec": {}})
+
+
+def test_only_its_own_replica_sets_are_a_workloads_history() -> None:
+    """A ReplicaSet with the same labels that belongs to another is none of its releases."""
+    owner = {"metadata": {"uid": "u1"}, "spec": {"template": {"spec": {"containers": []}}}}
+
+    def one(version: str, uid: str) -> dict[str, Any]:
+        labels = {ROLLOUT.hash_label: version}
+        return {"metadata": {"labels": labels, "ownerReferences": [{"uid": uid}]}, "spec": {"template": {"metadata": {"labels": labels}}}}
+
+    found = history(owner, [one("mine", "u1"), one("theirs", "u2")], ROLLOUT)
+    assert list(found.sets) == ["mine"]
+    assert found.present.startswith("unrecorded-")
+    with pytest.raises(CallInvalid, match="no longer among the ReplicaSets that are kept; there are mine"):
+        found.template("theirs")
+
+
+def test_a_status_that_never_rests_is_given_up_on() -> None:
+    """After some attempts nothing was changed, and it is said so."""
+    seen = Seen(thing={"metadata": {"uid": "u"}}, reading=Reading(value=1, revision="r"))
+    with pytest.raises(Rejected, match="keeps changing the status of a/b; nothing was changed"):
+        compare_and_set(
+            CALL, 2, expected=seen.reading, look=lambda _left: seen, send=lambda _seen, _left: None, done=lambda _seen: False, timeout=5
+        )
+
+
+def test_a_revision_tells_of_its_part_alone() -> None:
+    """The same part of the same object gives the same revision, whatever else moves; another object another."""
+    thing = {"metadata": {"uid": "u", "resourceVersion": "1"}}
+    assert digest(thing, {"a": 1, "b": 2}) == digest({"metadata": {"uid": "u", "resourceVersion": "9"}}, {"b": 2, "a": 1})
+    assert digest(thing, 1) != digest(thing, 2)
+    assert digest(thing, 1) != digest({"metadata": {"uid": "other"}}, 1)
