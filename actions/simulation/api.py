@@ -16,6 +16,7 @@ from .alerts import RULES
 from .bodies import Advance, BodyRefused, Break, Mend, NewWorld, Put, read
 from .chaos import Chaos, Misbehaving
 from .errors import Unacceptable, UnknownThing
+from .exchanges import exchanges
 from .hosting import Harbour, Hosted
 from .logs import lines
 from .overview import faults, overview, releases
@@ -51,6 +52,7 @@ class Api:
         return [
             Route("/state", self.state),
             Route("/log", self.log),
+            Route("/exchanges", self.exchanges),
             Route("/metrics", self.metrics),
             Route("/targets", self.list_targets),
             Route("/targets/{kind}/{name:path}", self.show_target, methods=["GET"]),
@@ -85,6 +87,10 @@ class Api:
         limit = _whole(request.query_params.get("limit"), otherwise=50, most=500)
         stage = request.query_params.get("stage", "app")
         return JSONResponse({"stage": stage, "lines": lines(self._world(request), stage, limit=limit)})
+
+    async def exchanges(self, request: Request) -> Response:
+        limit = _whole(request.query_params.get("limit"), otherwise=50, most=500)
+        return JSONResponse({"exchanges": exchanges(self._world(request), limit=limit)})
 
     async def metrics(self, request: Request) -> Response:
         stamped = request.query_params.get("timestamps", "0") not in {"", "0", "false"}

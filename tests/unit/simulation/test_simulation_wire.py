@@ -79,6 +79,7 @@ def test_setting_what_is_set_changes_nothing(client):
         (("DELETE", "/worlds/none"), None, 404, "no world"),
         (("GET", "/log?stage=moon"), None, 404, "retrieval"),
         (("GET", "/log?limit=0"), None, 422, "whole number"),
+        (("GET", "/exchanges?limit=501"), None, 422, "whole number"),
         (("GET", "/changes?since=yesterday"), None, 422, "since"),
         (("POST", "/chaos"), {"mode": "melt"}, 422, "mode"),
     ],
@@ -218,6 +219,21 @@ def test_log_tells_of_the_fault(client):
     assert all(len(lines) == 40 for lines in found.values())
     assert any("429 Too Many Requests from primary" in line for line in found["provider"])
     assert not any("ERROR" in line for stage in ("app", "retrieval", "model") for line in found[stage])
+
+
+def test_exchanges_hold_what_was_said(client):
+    """Unsafe answers stand among the sampled conversations while they get out, none before, and the same moment tells the same."""
+    before = client.get("/exchanges", params={"limit": 500}).json()["exchanges"]
+    assert not any(one["unsafe"] for one in before)
+    client.post("/faults", json={"kind": "safety_failure", "parameters": {"mode": "off", "unsafe_ratio": 0.2}})
+    client.post("/clock/advance", json={"seconds": 200})
+    found = client.get("/exchanges", params={"limit": 100}).json()["exchanges"]
+    assert found == client.get("/exchanges", params={"limit": 100}).json()["exchanges"]
+    unsafe = [one for one in found if one["unsafe"]]
+    assert len(found) == 100
+    assert 5 <= len(unsafe) <= 40
+    assert all("breaks the policy" in one["answer"] and one["prompt"] and one["customer"] and not one["filtered"] for one in unsafe)
+    assert [one["at"] for one in found] == sorted(one["at"] for one in found)
 
 
 def test_world_apart_has_the_whole_api(client):
