@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actions import aws, marks
-from actions.comparing import Comparing, afterwards
-from actions.contract import CallInvalid
+from actions.comparing import Comparing, afterwards, before
+from actions.contract import CallInvalid, Conflict, Rejected
 from actions.kinds import BackendKind, Options, Secrets
 from actions.marks import Marked, Marks
 from actions.operations import MODEL_ROLLBACK, ROUTE_SWITCH
@@ -88,31 +88,25 @@ class SageMaker(Comparing):
 
     def _write(self, call: Call, value: Json, *, present: Reading, key: str, timeout: float) -> None:  # noqa: ARG002
         """Send it, and watch it for a moment. After a rollback the number of instances stays as it is now, not as it once was."""
-        name, ask = _name(call), self._account.asking(timeout=timeout)
-        if "route" in value:
-            weights = [{"VariantName": variant, "DesiredWeight": weight} for variant, weight in _parsed(value["route"]).items()]
-            weights += [
-                {"VariantName": variant, "DesiredWeight": 0.0}
-                for variant in present.facts["variants"]
-                if variant not in _parsed(value["route"])
-            ]
-            ask(
-                "sagemaker",
-                "update_endpoint_weights_and_capacities",
-                what=_what(name),
-                EndpointName=name,
-                DesiredWeightsAndCapacities=weights,
-            )
-        else:
-            ask("sagemaker", "update_endpoint", what=_what(name), EndpointName=name, EndpointConfigName=value["version"], **_kept(present))
+        ask = self._account.asking(timeout=timeout)
+        try:
+            _send(ask, _name(call), value, present=present)
+        except Rejected:
+            self._explained(ask, call, value, present=present)
+            raise
         afterwards(lambda: self._watched(ask, call, value))
+
+    def _explained(self, ask: aws.Asking, call: Call, value: Json, *, present: Reading) -> None:
+        """An update in progress refuses another: raise `Conflict` where somebody else's came first."""
+        reading = before(lambda: _looked(ask, call, value))
+        if reading.value != present.value:
+            raise Conflict(f"Someone else changed {call.target} meanwhile.", current=reading)
 
     def _watched(self, ask: aws.Asking, call: Call, value: Json) -> Reading:
         """Look until it is in service as wanted, or the wait is over."""
         left = self._wait
         while True:
-            found = _endpoint(ask, _name(call))
-            reading = _routed(found) if "route" in value else Reading(value={"version": _configured(found)}, facts=_facts(found))
+            reading = _looked(ask, call, value)
             done = reading.facts["status"] == "InService" and reading.value == value
             if done or left < _PAUSE or ask.left() < _PAUSE + _KEPT:
                 return reading
@@ -152,6 +146,22 @@ def _what(name: str) -> str:
 
 def _endpoint(ask: aws.Asking, name: str) -> dict[str, Any]:
     return ask("sagemaker", "describe_endpoint", what=_what(name), EndpointName=name)
+
+
+def _looked(ask: aws.Asking, call: Call, value: Json) -> Reading:
+    """The endpoint as a value of the same kind, without what it could go back to."""
+    found = _endpoint(ask, _name(call))
+    return _routed(found) if "route" in value else Reading(value={"version": _configured(found)}, facts=_facts(found))
+
+
+def _send(ask: aws.Asking, name: str, value: Json, *, present: Reading) -> None:
+    """The one request that changes something."""
+    if "version" in value:
+        ask("sagemaker", "update_endpoint", what=_what(name), EndpointName=name, EndpointConfigName=value["version"], **_kept(present))
+        return
+    weights = {**dict.fromkeys(present.facts["variants"], 0.0), **_parsed(value["route"])}
+    wanted = [{"VariantName": variant, "DesiredWeight": weight} for variant, weight in weights.items()]
+    ask("sagemaker", "update_endpoint_weights_and_capacities", what=_what(name), EndpointName=name, DesiredWeightsAndCapacities=wanted)
 
 
 def _configured(found: Mapping[str, Any]) -> str:

@@ -134,7 +134,7 @@ def test_without_a_good_revision_there_is_nothing_to_go_back_to(aws: Moto) -> No
     """Revisions that nobody marked are not chosen by themselves; a person may name one, and reads that nothing is known of it."""
     service = made(aws, {}, {})
     family, backend = service.partition("/")[2], built(KIND, aws.url)
-    with pytest.raises(PlanRefused, match="no release older than .* that is marked as good"):
+    with pytest.raises(PlanRefused, match=r"no release older than .* that is marked as good"):
         act(backend, rollback(service)).plan()
     reading = backend.read(rollback(service), timeout=PATIENT)
     assert backend.propose(rollback(service, f"{family}:1"), reading).note == "Nothing says whether it is good."
@@ -152,7 +152,7 @@ def test_a_bad_revision_is_not_gone_back_to(aws: Moto, service: str) -> None:
 def test_a_deployment_in_progress_is_left_alone(call: Any, aws: Moto) -> None:
     """While a deployment is under way nothing is planned, and the sentence says what to wait for."""
     service = made(aws, GOOD, {}, wanted=RUNNING + 1)
-    with pytest.raises(PlanRefused, match="in the middle of a deployment .* Wait until it ends"):
+    with pytest.raises(PlanRefused, match=r"in the middle of a deployment .* Wait until it ends"):
         act(built(KIND, aws.url), call(service)).plan()
 
 

@@ -150,9 +150,10 @@ def test_a_text_is_no_limit(aws: Moto) -> None:
 @pytest.mark.parametrize("value", ["{{ssm:/production/other}}", "a\nb", "x" * 4097])
 def test_s29_a_hostile_value_is_refused(value: str, aws: Moto) -> None:
     """A reference to another parameter, several lines and what is too long are not written."""
+    known = backend(aws.url)
+    before = known.read(route(made(aws, "primary")), timeout=PATIENT)
     with pytest.raises(CallInvalid):
-        known = backend(aws.url)
-        known.propose(route("x", value), known.read(route(made(aws, "primary")), timeout=PATIENT))
+        known.propose(route("x", value), before)
 
 
 @pytest.mark.parametrize(
