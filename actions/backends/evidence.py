@@ -56,7 +56,8 @@ class Source:
 class Evidence(OnlyReads):
     """The declared sets of one environment. Implements `actions.contract.Backend` and `actions.evidence.Preserving`.
 
-    Credentials go only to the host of `base`; the other listed hosts are asked without.
+    Credentials go only to the host of `base`; the other listed hosts are asked without. `otherwise` stands for every set that is not
+    declared: a drill's world serves one service, whatever a runbook calls its evidence.
     """
 
     name = "evidence"
@@ -67,6 +68,7 @@ class Evidence(OnlyReads):
         *,
         sets: Mapping[str, tuple[Source, ...]],
         own: tuple[Host, ...],
+        otherwise: tuple[Source, ...] = (),
         others: tuple[Host, ...] = (),
         environment: str | None = None,
         world: str | None = None,
@@ -78,7 +80,8 @@ class Evidence(OnlyReads):
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.environment, self.world = environment, world
-        self._sets, self._vault, self._every, self._most, self._now = sets, vault, every, most, now
+        self._sets, self._otherwise = sets, otherwise
+        self._vault, self._every, self._most, self._now = vault, every, most, now
         self._own = Guarded(wire=Wire(who="The source", headers=headers), allow=own, resolve=resolve)
         self._others = Guarded(wire=Wire(who="The source"), allow=(*own, *others), resolve=resolve)
         self._own_hosts = frozenset(own)
@@ -97,7 +100,7 @@ class Evidence(OnlyReads):
             OutcomeUnknown: no source answered, and nothing was kept.
         """
         name = str(call.arguments["set"])
-        if name not in self._sets:
+        if name not in self._sets and not self._otherwise:
             raise CallInvalid(f"{redact(name, limit=80)!r} is no declared set of evidence; there are {', '.join(sorted(self._sets))}.")
         if self._vault is None:
             raise CallInvalid("Evidence has nowhere to be kept: this backend was built without a vault. Nothing was taken.")
@@ -128,7 +131,7 @@ class Evidence(OnlyReads):
         bodies: dict[str, bytes] = {}
         pieces: list[Piece] = []
         missing: dict[str, str] = {}
-        for source in self._sets[name]:
+        for source in self._sets.get(name, self._otherwise):
             try:
                 body, cut = self._body(source, timeout=min(left(), LONGEST))
             except BackendError as error:
