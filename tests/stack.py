@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,6 +50,9 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.port}"
         self.database_url = database_url or f"sqlite:///{folder / 'muster.sqlite'}"
         self.configured: Callable[[str], str] = lambda text: text  # a test may make another muster.yaml of the built-in one
+        self.edits: dict[str, Callable[[str], str]] = {}  # of the quick library's files, by name
+        self.through: str | None = None  # where Muster reaches the simulated service, where not directly
+        self.runbooks: list[Path] = []  # folders, where not the shipped library alone
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._database: Database | None = None
         self.http = httpx.Client(timeout=10.0)
@@ -79,12 +82,13 @@ class Stack:
             "SLACK_APP_TOKEN": app["app_token"],
             "SLACK_SIGNING_SECRET": app["signing_secret"],
             "MUSTER_SLACK_API_URL": f"{self.workspace}/api/",
-            "MUSTER_SIMULATION_URL": self.simulation,
+            "MUSTER_SIMULATION_URL": self.through or self.simulation,
             "MUSTER_CONFIG": str(self.folder / "muster.yaml"),
             "MUSTER_DATABASE_URL": self.database_url,
             "MUSTER_HTTP_PORT": str(port or self.port),
             "MUSTER_SECRET_DEMO_ALERTS": TOKEN,
-            **({"MUSTER_RUNBOOKS": str(quick_library(self.folder))} if self.quick else {}),
+            **({"MUSTER_RUNBOOKS": os.pathsep.join(map(str, self.runbooks))} if self.runbooks else {}),
+            **({"MUSTER_RUNBOOKS": str(quick_library(self.folder, self.edits))} if self.quick else {}),
             **({"MUSTER_KILL_POINT": kill_point} if kill_point else {}),
         }
         self._run(name, "-m", "bot", "serve", environment=environment)
@@ -298,8 +302,8 @@ def initial_state(blocks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return state
 
 
-def quick_library(folder: Path) -> Path:
-    """The shipped runbooks with shorter watches, so that a test need not drive the clocks for minutes.
+def quick_library(folder: Path, edits: Mapping[str, Callable[[str], str]] | None = None) -> Path:
+    """The shipped runbooks with shorter watches, so that a test need not drive the clocks for minutes, and edited as the test likes.
 
     Ten seconds between two samples, a step of the driven clocks, must be no gap: a gap is three eighths of the watch.
     """
@@ -307,7 +311,8 @@ def quick_library(folder: Path) -> Path:
     target.mkdir(exist_ok=True)
     for source in LIBRARY.glob("*.md"):
         quick = re.sub(r"\bfor: \w+,", "for: 40s,", source.read_text())
-        (target / source.name).write_text(quick)
+        edit = (edits or {}).get(source.name)
+        (target / source.name).write_text(edit(quick) if edit else quick)
     return target
 
 
