@@ -1,7 +1,7 @@
 """The releases of a unit: which are known to be good, and which of them to go back to.
 
 A backend that serves `model.rollback` names them in `Reading.facts["releases"]`, newest first, each as {"version": text, "at": time or
-null, "score": number or null, "good": true or false, "note": text}.
+null, "score": number or null, "good": true, false or null (not known), "note": text}.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Release(Value):
     version: str
     at: Moment | None = None
     score: float | None = None
-    good: bool = False
+    good: bool | None = None
     note: str = ""
 
 
