@@ -12,6 +12,7 @@ from actions.backends.web import Web
 from actions.contract import Backend
 from actions.evidence import Passing
 from actions.registry import Registry
+from runbooks.value import Json
 
 PAGES: Mapping[str, str] = {"prompts and outputs": "/exchanges?limit=200", "application log": "/log?stage=app&limit=200"}
 QUERIES: Mapping[str, str] = {"unsafe answers": "safety:unsafe:ratio", "customers": "unsafe_answers_total"}
@@ -31,6 +32,11 @@ def confined(*, url: str, world: str) -> tuple[Backend, ...]:
         Evidence(sets={}, otherwise=tuple(sources), own=(here,), world=world, vault=Passing(), every=0),
         Manual(world=world),
     )
+
+
+def simulated_evidence(url: str) -> dict[str, Json]:
+    """The options of an evidence backend for the main world of the simulated service at `url`."""
+    return {"base": url, "metrics": url, "sets": {"unsafe-answers": {"pages": dict(PAGES), "queries": dict(QUERIES)}}}
 
 
 def drill_registry(*, url: str, world: str) -> Registry:

@@ -61,7 +61,7 @@ from bot.slack.messenger import SlackMessenger, client
 from bot.slack.socketmode import SocketDoor
 from bot.worlds import Worlds
 from runbooks.loading import Library, load_folder
-from storage import inbox, incidents, migrations, retention, runbook_versions, switches, tasks
+from storage import evidence, inbox, incidents, migrations, retention, runbook_versions, switches, tasks
 from storage.database import Database, Tx
 from storage.errors import StorageError
 from storage.tasks import Task
@@ -238,7 +238,8 @@ class Muster:
             database=self.database,
             public_url=self.settings.public_url,
         )
-        return backends.registry(self.configuration, secrets=self.secrets, settings=self.settings, slack_pager=slack_pager)
+        vault = evidence.Vault(self.database)
+        return backends.registry(self.configuration, secrets=self.secrets, settings=self.settings, slack_pager=slack_pager, vault=vault)
 
     def _engine(self) -> Engine:
         flows: Mapping[str, Callable[[Context, Task], Settlement]] = {

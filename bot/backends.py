@@ -1,10 +1,15 @@
 """The outside as this process knows it: the configured backends, in the demo the simulated service, manual steps, and paging."""
 
+from dataclasses import replace
+
 from actions import kinds
+from actions.backends.evidence import OPERATION as PRESERVE
 from actions.backends.pagerduty import PAGE, PagerDuty
 from actions.contract import Backend
+from actions.evidence import Preserving, Vault
 from actions.registry import Bound, Registry
 from actions.units import ReleaseUnits, Unit, UnitPart
+from actions.worlds import simulated_evidence
 from bot.configuration import BackendPlan, Configuration, manifest
 from bot.configuration.schema import UnitPartEntry
 from bot.paging import Answering, Pager
@@ -13,8 +18,10 @@ from bot.settings import Settings
 from runbooks.errors import NotFound, Problem, SettingsInvalid
 
 
-def registry(configuration: Configuration, *, secrets: Secrets, settings: Settings, slack_pager: Backend) -> Registry:
-    """Everything that may be asked and changed.
+def registry(
+    configuration: Configuration, *, secrets: Secrets, settings: Settings, slack_pager: Backend, vault: Vault | None = None
+) -> Registry:
+    """Everything that may be asked and changed. Evidence goes into `vault`; without one it is refused.
 
     Raises:
         SettingsInvalid: a backend cannot be built as configured.
@@ -26,7 +33,10 @@ def registry(configuration: Configuration, *, secrets: Secrets, settings: Settin
         found += _simulated(settings.simulation_url)
     if "manual" not in served:
         found.append(_bound(kinds.build("manual", {}, secrets={})))
+    if settings.simulation_url and PRESERVE.name not in served:
+        found.append(_bound(kinds.build("evidence", simulated_evidence(settings.simulation_url), secrets={})))
     found += release_units(configuration, found)
+    found = [_in_vault(one, vault) for one in found]
     return Registry(_with_paging(found, settings=settings, slack_pager=slack_pager))
 
 
@@ -98,6 +108,12 @@ def _simulated(url: str) -> list[Bound]:
         _bound(kinds.build("metrics", {"url": url}, secrets={})),
         _bound(kinds.build("http", allow, secrets={})),
     ]
+
+
+def _in_vault(bound: Bound, vault: Vault | None) -> Bound:
+    if vault is None or not isinstance(bound.backend, Preserving):
+        return bound
+    return replace(bound, backend=bound.backend.kept_in(vault))
 
 
 def _bound(backend: Backend) -> Bound:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,10 @@ from actions.evidence import Passing, Preserving
 from actions.kinds import Options
 from actions.registry import Registry
 from actions.runner import Runner
+from bot import backends
+from bot.configuration import parse
+from bot.secret import Secrets
+from bot.settings import Settings
 from runbooks.errors import SettingsInvalid
 from runbooks.evidence import digest
 from runbooks.operation import Call, OutcomeStatus
@@ -226,3 +231,20 @@ def test_a_wrong_configuration_stops_the_start(changed: dict[str, Any], field: s
     given = {"base": "http://127.0.0.1:9", "metrics": "http://127.0.0.1:9", "environment": "production", "sets": SETS, **changed}
     with pytest.raises(SettingsInvalid, match=rf"backends\.{field}"):
         KIND.build(Options(given), {})
+
+
+def test_the_process_keeps_evidence_in_its_own_database(service: tuple[Service, str], database: Database, tmp_path: Path) -> None:
+    """As the composition root builds it, the demo's and a configured backend keep what they take where Muster remembers."""
+    _, url = service
+    pages = f"backends: {{e: {{kind: evidence, environment: production, base: '{url}', secrets: {{token: {{env: T}}}}, sets: {{x: {{pages: {{p: /log}}}}}}}}}}"
+    for text, name in (("{}", "unsafe-answers"), (pages, "x")):
+        built = backends.registry(
+            parse(text),
+            secrets=Secrets(environ={"T": "right"}, folder=tmp_path),
+            settings=Settings.read({"MUSTER_SIMULATION_URL": url}, folder=tmp_path),
+            slack_pager=backend(),
+            vault=evidence.Vault(database),
+        )
+        call = Call(operation="evidence.preserve", arguments={"set": name}, environment="production")
+        found = built.backend(call.operation, "production").read(call, timeout=10)
+        assert database.read(lambda tx, found=found: evidence.get(tx, found.value["sha256"])).name == name
