@@ -287,6 +287,16 @@ def test_credentials_are_read_for_each_request(registry: Registry, model: str) -
     assert "token-" not in str(refused.value)
 
 
+def test_a_user_may_sign_in_with_a_password() -> None:
+    """Name and password are sent as MLflow's basic authentication takes them; anything else stops the start and is named."""
+    options = Options({"url": "http://127.0.0.1:1", "environment": "production"})
+    known = KIND.build(options, {"username": lambda: "muster", "password": lambda: "hünter2"})
+    assert isinstance(known, MLflow)
+    assert known._wire._headers() == {"Authorization": "Basic bXVzdGVyOmjDvG50ZXIy"}
+    with pytest.raises(SettingsInvalid, match="secrets"):
+        KIND.build(options, {"username": lambda: "muster"})
+
+
 def test_a_probe_says_that_it_answers(registry: Registry, model: str) -> None:
     """The probe says where the registry is and that models are seen; with a registry that refuses, what to do."""
     assert "shows models" in built(registry.url).probe(timeout=PATIENT)

@@ -224,6 +224,21 @@ def test_an_update_that_takes_long_counts_as_set(fake: Endpoints) -> None:
     assert story.runner.reconcile(plan).reason == "It took effect."
 
 
+def test_an_undo_in_the_middle_of_its_own_update_says_so(fake: Endpoints) -> None:
+    """AWS takes no second update before the first has ended; the undo is refused as certain, and works afterwards."""
+    fake.slow = None
+    story = act(unhurried(fake.url), rollback("answers"))
+    plan = story.plan()
+    done = story.execute(plan)
+    refused = story.undo(plan, after=done.after)
+    assert refused.status is OutcomeStatus.REFUSED
+    assert "Cannot update in-progress endpoint" in refused.reason
+    fake.slow = 0
+    fake.finish("answers")
+    assert story.undo(plan, after=done.after).status is OutcomeStatus.APPLIED
+    assert fake.endpoints["answers"].config == "answers-v4"
+
+
 def test_an_update_that_fails_at_once_is_not_called_done(fake: Endpoints) -> None:
     """An endpoint that SageMaker itself put back is not as wanted, and nobody says so."""
     fake.slow = None
