@@ -16,9 +16,9 @@ from actions.measuring import failed, measured
 from actions.planning import PlanRefused, Request
 from actions.redaction import redact
 from actions.registry import Registry
+from actions.saying import changed, drift, lower, name_of, parts_looked_at, refused
 from actions.sequences import joined
 from actions.several import SEQUENCE, AsOne
-from actions.wording import spoken
 from runbooks.errors import LabelMissing, NotFound, TemplateInvalid
 from runbooks.operation import AGO, Call, Check, Measurement, Operation, Outcome, OutcomeStatus, Plan, Proposal, Reading
 from runbooks.rendering import render_arguments, render_bind
@@ -126,7 +126,7 @@ class Runner:
         except NotFound as error:
             raise PlanRefused("no_backend", str(error)) from error
         except BackendError as error:
-            raise PlanRefused(_name(error), redact(str(error))) from error
+            raise PlanRefused(name_of(error), redact(str(error))) from error
 
     def present(
         self,
@@ -164,18 +164,18 @@ class Runner:
             backend = self.registry.planned(plan.call)
             present = self._read(backend, plan.call, timeout=left())
         except (BackendError, NotFound) as error:
-            return _refused(plan, f"Nothing was changed: {_lower(redact(str(error)))}", error=error)
+            return refused(plan, f"Nothing was changed: {lower(redact(str(error)))}", error=error)
         if not same(present, plan.before):
-            return _refused(
-                plan, f"Nothing was changed: {_drift(plan, present, backend)} Plan again to see what it would be now.", after=present
+            return refused(
+                plan, f"Nothing was changed: {drift(plan, present, backend)} Plan again to see what it would be now.", after=present
             )
         try:
             found = self._checks(runbook, plan, labels=labels, left=left, present=present) if checks else ()
         except TimeUp as error:
-            return _refused(plan, f"Nothing was changed: {_lower(str(error))}", after=present)
+            return refused(plan, f"Nothing was changed: {lower(str(error))}", after=present)
         unmet = [check.text for check in found if check.holds is not True]
         if unmet:
-            return _refused(plan, f"Nothing was changed: {' '.join(unmet)}", after=present)
+            return refused(plan, f"Nothing was changed: {' '.join(unmet)}", after=present)
         return self._apply(backend, plan, plan.proposal.value, expected=plan.before, key=key, left=left)
 
     def reconcile(self, plan: Plan, *, timeout: float | None = None) -> Outcome:
@@ -192,7 +192,7 @@ class Runner:
             backend = self.registry.planned(plan.call)
             present = self._read(backend, plan.call, timeout=left())
         except (BackendError, NotFound) as error:
-            return _refused(plan, f"Not undone: {_lower(redact(str(error)))}", error=error)
+            return refused(plan, f"Not undone: {lower(redact(str(error)))}", error=error)
         looks = self._operation(plan.call).looks
         left_as = after or Reading(value=plan.proposal.value)
         if looks and present.value == plan.before.value:
@@ -202,7 +202,7 @@ class Runner:
         if isinstance(backend, AsOne):
             return self._take_back(backend, plan, expected=left_as, key=key, left=left)
         if looks and not same(present, left_as):
-            return _refused(plan, f"Not undone: {_changed(plan, present, backend)} It was not overwritten.", after=present)
+            return refused(plan, f"Not undone: {changed(plan, present, backend)} It was not overwritten.", after=present)
         return self._apply(backend, plan, plan.before.value, expected=after or present, key=key, left=left)
 
     def restore(self, plan: Plan, *, key: str, timeout: float | None = None) -> Outcome:
@@ -301,14 +301,14 @@ class Runner:
         except OutcomeUnknown as error:
             return Outcome(
                 status=OutcomeStatus.UNKNOWN,
-                reason=f"It is not known whether it took effect: {_lower(redact(str(error)))}",
+                reason=f"It is not known whether it took effect: {lower(redact(str(error)))}",
                 before=expected,
             )
         except Conflict as error:
-            seen = redact(str(error)) if isinstance(backend, AsOne) else _changed(plan, error.current, backend)
-            return _refused(plan, f"Nothing was changed: {_lower(seen)}", after=error.current)
+            seen = redact(str(error)) if isinstance(backend, AsOne) else changed(plan, error.current, backend)
+            return refused(plan, f"Nothing was changed: {lower(seen)}", after=error.current)
         except BackendError as error:
-            return _refused(plan, f"Nothing was changed: {_lower(redact(str(error)))}", error=error)
+            return refused(plan, f"Nothing was changed: {lower(redact(str(error)))}", error=error)
         after = after.model_copy(update={"read_at": self._now()})
         if after.value != value:
             reason = "The far side accepted the change and shows another value."
@@ -320,13 +320,13 @@ class Runner:
         try:
             after = backend.take_back(plan.call, plan.before.value, expected=expected, key=key, timeout=left())
         except OutcomeUnknown as error:
-            reason = f"It is not known whether it was taken back: {_lower(redact(str(error)))}"
+            reason = f"It is not known whether it was taken back: {lower(redact(str(error)))}"
             return Outcome(status=OutcomeStatus.UNKNOWN, reason=reason, before=expected)
         except Conflict as error:
             standing = backend.standing(plan.call, error.current, before=plan.before, wanted=plan.proposal.value)
-            return _refused(plan, f"Not undone: {redact(standing.text, limit=400)} Nothing was overwritten.", after=error.current)
+            return refused(plan, f"Not undone: {redact(standing.text, limit=400)} Nothing was overwritten.", after=error.current)
         except BackendError as error:
-            return _refused(plan, f"Not undone: {_lower(redact(str(error)))}", error=error)
+            return refused(plan, f"Not undone: {lower(redact(str(error)))}", error=error)
         after = after.model_copy(update={"read_at": self._now()})
         if after.value != plan.before.value:
             reason = "The far side accepted the change and shows another value."
@@ -342,14 +342,14 @@ class Runner:
             present = self._read(backend, plan.call, timeout=left())
         except (BackendError, NotFound) as error:
             wait = error.retry_after if isinstance(error, Throttled) else None
-            return Outcome(status=OutcomeStatus.UNKNOWN, reason=f"It cannot be looked up: {_lower(redact(str(error)))}", retry_after=wait)
+            return Outcome(status=OutcomeStatus.UNKNOWN, reason=f"It cannot be looked up: {lower(redact(str(error)))}", retry_after=wait)
         if same(present, otherwise):
             return Outcome(status=OutcomeStatus.REFUSED, reason="It did not take effect.", before=otherwise, after=present)
         if present.value == wanted:
             return Outcome(status=OutcomeStatus.APPLIED, reason="It took effect.", before=otherwise, after=present)
         if isinstance(backend, AsOne):
-            return _parts_looked_at(backend, plan, present, wanted=wanted, otherwise=otherwise)
-        return Outcome(status=OutcomeStatus.UNKNOWN, reason=_changed(plan, present, backend), before=otherwise, after=present)
+            return parts_looked_at(backend, plan, present, wanted=wanted, otherwise=otherwise)
+        return Outcome(status=OutcomeStatus.UNKNOWN, reason=changed(plan, present, backend), before=otherwise, after=present)
 
     def _read(self, backend: Backend, call: Call, *, timeout: float) -> Reading:
         return backend.read(call, timeout=timeout).model_copy(update={"read_at": self._now()})
@@ -371,47 +371,3 @@ class Runner:
 
     def _left(self, limit: float) -> Callable[[], float]:
         return deadline(limit, monotonic=self._monotonic)
-
-
-def _drift(plan: Plan, present: Reading, backend: Backend) -> str:
-    """How the target differs from the plan (rule S7), in a sentence."""
-    if present.value == plan.before.value:
-        return f"{plan.call.target or 'the target'} was changed and changed back{_by(present)} since the plan was made."
-    return _changed(plan, present, backend)
-
-
-def _parts_looked_at(backend: AsOne, plan: Plan, present: Reading, *, wanted: Json, otherwise: Reading) -> Outcome:
-    """What the parts say of a change of unknown outcome: put back already, done in part, or changed by somebody else."""
-    if present.value == otherwise.value:
-        return Outcome(status=OutcomeStatus.REFUSED, reason="It did not take effect.", before=otherwise, after=present)
-    standing = backend.standing(plan.call, present, before=otherwise, wanted=wanted)
-    reason = redact(standing.text, limit=600)
-    return Outcome(status=OutcomeStatus.UNKNOWN, reason=reason, before=otherwise, after=present, mixed=standing.mixed)
-
-
-def _changed(plan: Plan, present: Reading, backend: Backend) -> str:
-    try:
-        now = backend.propose(plan.call, present).before_text
-    except BackendError:  # there is no future for this call any more, so the backend has no words for its present
-        now = spoken(present.value)
-    return f"{plan.call.target or 'the target'} was changed{_by(present)} meanwhile; now it is: {redact(now, limit=200)}."
-
-
-def _by(present: Reading) -> str:
-    who = redact((present.changed_by or "").split("/")[0], limit=80)
-    return f" by {who.capitalize() if who == 'muster' else who}" if who else ""
-
-
-def _refused(plan: Plan, reason: str, *, after: Reading | None = None, error: Exception | None = None) -> Outcome:
-    wait = error.retry_after if isinstance(error, Throttled) else None
-    return Outcome(status=OutcomeStatus.REFUSED, reason=reason, before=plan.before, after=after, retry_after=wait)
-
-
-def _name(error: BackendError) -> str:
-    """The error's name as a reason: `TargetMissing` is `target_missing`."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in type(error).__name__).lstrip("_")
-
-
-def _lower(sentence: str) -> str:
-    """A sentence to be continued: the first word small, unless it is a name."""
-    return sentence[:1].lower() + sentence[1:] if sentence.startswith(("The ", "No ", "Someone ")) else sentence

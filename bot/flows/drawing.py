@@ -97,7 +97,7 @@ def _button(
 def _withheld(incident: Incident, action: Action, measured: dict[str, Measurement], all_runs: list[ActionRun]) -> str | None:
     """Why the action cannot be pressed now, as far as the card can know; the plan checks all of it again."""
     try:
-        for value in action.with_.values():
+        for value in action.rendered:
             if isinstance(value, str):
                 render(value, labels=incident.labels, parameters=dict.fromkeys(action.parameters, 0))
     except UNTOLD as missing:

@@ -75,6 +75,9 @@ def _look_first(ctx: Context, run: ActionRun, incident: Incident, runbook: Runbo
     interrupted = run.outcome is None or run.outcome.status is not OutcomeStatus.UNKNOWN
     if looked.status is not OutcomeStatus.REFUSED or not interrupted or mend.was_mended(ctx, run):
         return looked
+    assert run.ramp is not None
+    if since := _left_lying(ctx, run.ramp, ctx.now()):
+        return looked.model_copy(update={"reason": f"It was left lying since {since:%Y-%m-%d %H:%M} UTC."})
     if stopped := ctx.read(lambda tx: _forbidden(tx, ctx, run, incident, action_of(runbook, run), now=ctx.now())):
         return looked.model_copy(update={"reason": stopped})
     return _carry_out(ctx, run, incident, runbook)
@@ -89,6 +92,8 @@ def _begin(tx: Tx, ctx: Context, run_id: int, measured: Measurement | None, *, t
         return run
     value = measured.value if measured and measured.error is None else None
     seen = run.with_(ramp=run.ramp.model_copy(update={"value": value}), value_after=value)
+    if since := _left_lying(ctx, run.ramp, now):
+        return _ask(tx, ctx, seen, f"It was left lying after {_progress(run)}, since {since:%Y-%m-%d %H:%M} UTC.", by=MUSTER, now=now)
     if run.ramp.done and (reason := _too_bad(seen, action_of(runbook, run), measured)):
         return _stop(tx, ctx, seen, reason, now=now)
     if stopped := _forbidden(tx, ctx, seen, incident, action_of(runbook, run), now=now):
@@ -100,6 +105,11 @@ def _begin(tx: Tx, ctx: Context, run_id: int, measured: Measurement | None, *, t
     begun = seen.with_(ramp=seen.ramp.model_copy(update={"at_work": size_now}), outcome=_settled(seen.outcome))
     runs.save(tx, begun, was=run.state, next_at=now + execute.STUCK)
     return begun
+
+
+def _left_lying(ctx: Context, ramp: RampState, now: datetime) -> datetime | None:
+    """Since when the next stage is due, where that is longer than a plan is true: nobody expects it to go on by itself then."""
+    return ramp.next_at if ramp.next_at is not None and now - ramp.next_at > ctx.policy.plan_life else None
 
 
 def _settled(outcome: Outcome | None) -> Outcome | None:

@@ -23,6 +23,9 @@ def check(scene: Scene) -> None:
         _one_way(scene, path, action)
         if action.is_several:
             _parts(scene, path, action)
+            for field in ("most", "floor"):
+                if getattr(action.guards, field) is not None:
+                    scene.report((*path, "guards", field), "is for a single change; several are kept narrow by ramp")
         if action.ramp is not None:
             _ramp(scene, path, action)
         for number, item in enumerate(action.cleanup):
