@@ -30,7 +30,8 @@ UNSAID = "muster/routes-without-retries"
 DEFAULT_RETRIES = 2  # of the mesh, unless meshConfig.defaultHttpRetryPolicy says otherwise
 LONGEST_ROUTE = 253
 OPERATIONS: tuple[Operation, ...] = (RETRIES_CAP, ROUTE_SWITCH)
-NEEDED = tuple(Permission(verb=verb, group="networking.istio.io", resource="virtualservices") for verb in ("get", "patch"))
+_BOTH = tuple(Permission(verb=verb, group="networking.istio.io", resource="virtualservices") for verb in ("get", "patch"))
+NEEDED = {operation.name: _BOTH for operation in OPERATIONS}
 
 
 class Istio:

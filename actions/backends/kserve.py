@@ -33,7 +33,9 @@ SERVICES = Resource(group="serving.kserve.io", version="v1beta1", plural="infere
 RELEASES = "muster/releases"
 SCHEMES = ("s3://", "gs://", "hf://", "https://", "pvc://", "oci://", "hdfs://", "webhdfs://")  # what KServe loads models from
 OPERATIONS: tuple[Operation, ...] = (MODEL_ROLLBACK,)
-NEEDED = tuple(Permission(verb=verb, group="serving.kserve.io", resource="inferenceservices") for verb in ("get", "patch"))
+NEEDED = {
+    MODEL_ROLLBACK.name: tuple(Permission(verb=verb, group="serving.kserve.io", resource="inferenceservices") for verb in ("get", "patch"))
+}
 
 
 class KServe:

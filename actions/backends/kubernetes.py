@@ -18,6 +18,7 @@ from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
 OPERATIONS: tuple[Operation, ...] = (CLUSTER_SCALE, MODEL_ROLLBACK)
+NEEDED = {CLUSTER_SCALE.name: scaling.NEEDED, MODEL_ROLLBACK.name: rolling.NEEDED}
 
 
 class Kubernetes:
@@ -69,9 +70,8 @@ class Kubernetes:
         )
 
     def probe(self, *, timeout: float) -> str:
-        """Whether the credentials may do what both operations need."""
-        needed = tuple(dict.fromkeys((*scaling.NEEDED, *rolling.NEEDED)))
-        return reach.reach(self._cluster, needed=needed, namespaces=self._namespaces, timeout=timeout)
+        """Whether the credentials may scale, and whether they may roll back."""
+        return reach.reach(self._cluster, needed=NEEDED, namespaces=self._namespaces, timeout=timeout)
 
     def _part(self, call: Call) -> Scaling | Rolling:
         if call.operation == CLUSTER_SCALE.name:

@@ -23,12 +23,6 @@ from runbooks.value import Json
 
 FORM = "namespace/rollout"
 ROLLOUTS = Resource(group="argoproj.io", version="v1alpha1", plural="rollouts", word="Rollout")
-NEEDED = (
-    Permission(verb="get", group="argoproj.io", resource="rollouts"),
-    Permission(verb="patch", group="argoproj.io", resource="rollouts"),
-    Permission(verb="patch", group="argoproj.io", resource="rollouts", subresource="status"),
-    Permission(verb="list", group="apps", resource="replicasets"),
-)
 
 
 def _switch(name: str, title: str, sample: dict[str, bool]) -> Operation:
@@ -39,6 +33,12 @@ def _switch(name: str, title: str, sample: dict[str, bool]) -> Operation:
 ABORT = _switch("rollout.abort", "Stop a rollout and go back to the stable release", {"aborted": True})
 PAUSE = _switch("rollout.pause", "Hold a rollout where it is", {"paused": True})
 OPERATIONS: tuple[Operation, ...] = (MODEL_ROLLBACK, ABORT, PAUSE)
+_GET, _PATCH = (Permission(verb=verb, group="argoproj.io", resource="rollouts") for verb in ("get", "patch"))
+NEEDED = {
+    MODEL_ROLLBACK.name: (_GET, _PATCH, Permission(verb="list", group="apps", resource="replicasets")),
+    ABORT.name: (_GET, Permission(verb="patch", group="argoproj.io", resource="rollouts", subresource="status")),
+    PAUSE.name: (_GET, _PATCH),
+}
 
 
 def _held(thing: Thing) -> str:

@@ -237,7 +237,7 @@ def test_who_may_not_is_told_what_is_missing(cluster: Running) -> None:
         build(cluster, token="token-of-stranger").read(cap(f"default/{service(cluster)}/ask"), timeout=TIMEOUT)
     with pytest.raises(NotPermitted, match="in all namespaces they may not get virtualservices, patch virtualservices"):
         build(cluster, token="token-of-stranger").probe(timeout=TIMEOUT)
-    assert build(cluster).probe(timeout=TIMEOUT).endswith("they may get virtualservices, patch virtualservices.")
+    assert build(cluster).probe(timeout=TIMEOUT).endswith("they may do retries.cap, route.switch.")
 
 
 def test_a_mesh_without_its_definition_is_named(cluster: Running) -> None:

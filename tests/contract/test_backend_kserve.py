@@ -227,7 +227,7 @@ def test_credentials_and_names(cluster: Running) -> None:
     """The missing right is named, the probe says what may be done, and a hostile name never gets into an address."""
     with pytest.raises(NotPermitted, match='cannot get resource "inferenceservices"'):
         build(cluster, token="token-of-stranger").read(rollback("default/answers"), timeout=TIMEOUT)
-    assert build(cluster).probe(timeout=TIMEOUT).endswith("they may get inferenceservices, patch inferenceservices.")
+    assert build(cluster).probe(timeout=TIMEOUT).endswith("they may do model.rollback.")
     for hostile in ("answers", "default/a/b", "default/..", "default/a?b", "default/A", ""):
         with pytest.raises(CallInvalid, match="write namespace/inferenceservice"):
             build(cluster).read(rollback(hostile), timeout=TIMEOUT)
