@@ -33,6 +33,13 @@ def catalogue() -> dict[str, Operation]:
             arguments={"url": _text(), "path": _text(required=False), "expect": Argument(type=ArgumentType.ANY, required=False)},
             sample={"status": 200, "body": "ok", **_ROWS},
         ),
+        Operation(
+            name="evidence.preserve",
+            title="Preserve evidence",
+            reads=True,
+            arguments={"set": _text()},
+            sample={"pieces": 1, "size": 2, "sha256": "00", "taken_at": "2026-11-21T01:00:00Z", "missing": [], **_ROWS},
+        ),
         _changes("cluster.scale", "target", replicas=Argument(type=integer, minimum=0, maximum=1000)),
         _changes("retries.cap", "target", attempts=Argument(type=integer, minimum=0, maximum=10)),
         _changes("flag.disable", "flag"),
