@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from actions.comparing import deadline
 from actions.contract import NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Throttled, Unreachable
 from actions.kubernetes.access import Access
 from actions.redaction import redact
@@ -15,6 +16,7 @@ from actions.wire import MOST_REASON, Answer, Wire, retry_after
 from runbooks.value import Json
 
 WHO = "Kubernetes"
+PAGE = "100"  # objects of a list at once: with what is recorded of their owners, more would not fit into one answer
 MANAGER = "muster"
 """The field manager that changes are made as; `kubectl get --show-managed-fields` shows it."""
 _DENIED = "admission webhook"  # how the API server begins the refusal of a policy, whatever the status
@@ -58,9 +60,15 @@ class Cluster:
         Raises:
             BackendError: as `judged`.
         """
-        params = {"labelSelector": selector} if selector else None
-        found = _thing(self._send("GET", path, what=what, timeout=timeout, params=params), what=what).get("items")
-        return [one for one in found or () if isinstance(one, Mapping)]
+        left, params = deadline(timeout), {"limit": PAGE, **({"labelSelector": selector} if selector else {})}
+        every: list[Thing] = []
+        while True:
+            found = _thing(self._send("GET", path, what=what, timeout=left(), params=params), what=what)
+            every += [one for one in found.get("items") or () if isinstance(one, Mapping)]
+            more = dig(found, "metadata", "continue")
+            if not more:
+                return every
+            params = {**params, "continue": str(more)}
 
     def patch(self, path: str, change: Thing | Sequence[Thing], *, what: str, timeout: float, manager: str = MANAGER) -> Thing | None:
         """Change one object and answer how it is then; None where its resourceVersion is no longer the one that `change` names.

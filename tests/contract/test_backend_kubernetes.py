@@ -308,6 +308,16 @@ def test_what_an_autoscaler_owns_is_not_scaled(cluster: Running, namespace: str)
     assert cluster.get(path)["spec"]["minReplicas"] == 4
 
 
+def test_an_autoscaler_on_the_second_page_is_found(cluster: Running, namespace: str) -> None:
+    """A namespace with more autoscalers than one answer holds is read to its end."""
+    name = deployed(cluster, namespace)
+    for number in range(101):
+        autoscaler(cluster, namespace, f"a{number:03}", of=f"other-{number}")
+    autoscaler(cluster, namespace, "z", of=name)
+    act = Act(build(cluster), "cluster.scale", {"target": f"{namespace}/{name}", "replicas": 4})
+    assert f"target {namespace}/hpa/z." in refusal(act)
+
+
 def test_limits_are_our_own(cluster: Running, namespace: str) -> None:
     """Kubernetes would take any number; without limits nothing is scaled, and a disruption budget is a floor."""
     name = deployed(cluster, namespace, replicas=4)

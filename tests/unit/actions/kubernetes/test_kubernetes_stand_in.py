@@ -97,7 +97,7 @@ def test_a_scale_asks_for_nothing_but_the_scale(api: StandIn) -> None:
         trouble.seen.clear()
         assert act.execute(plan).status is OutcomeStatus.APPLIED
     root = "/apis/apps/v1/namespaces/inference/deployments/answers"
-    look = [("GET", root), ("GET", "/apis/autoscaling/v1/namespaces/inference/horizontalpodautoscalers")]
+    look = [("GET", root), ("GET", "/apis/autoscaling/v1/namespaces/inference/horizontalpodautoscalers?limit=100")]
     assert trouble.seen == [*look, *look, ("PATCH", f"{root}/scale?fieldManager=muster-key-1")]
 
 
