@@ -6,11 +6,11 @@ is resolved once, judged, and then connected to as judged.
 
 import ipaddress
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from actions.contract import CallInvalid, NotPermitted, Unreachable
+from actions.contract import BackendError, CallInvalid, NotPermitted, Unreachable
 from actions.wire import Answer, Wire
 from runbooks.value import Json
 
@@ -98,6 +98,14 @@ class Guarded:
             extensions={"sni_hostname": asked.name},
             most=most,
         )
+
+    def unusable(self) -> Iterator[str]:
+        """For each listed host that could not be asked now, why."""
+        for one in self._allow:
+            try:
+                self._judged(one)
+            except BackendError as error:
+                yield str(error)
 
     def _judged(self, asked: Host) -> str:
         """The one numeric address to connect to; every address of the name must be allowed, so that no mixture slips through."""

@@ -106,8 +106,10 @@ class Calls(Comparing):
         calls: Mapping[str, Declared],
         environment: str | None,
         headers: Callable[[], Mapping[str, str]] = dict,
+        check: str | None = None,
         resolve: Resolve = resolved,
     ) -> None:
+        self._check = check
         self.environment, self._base, self._calls, self._who = environment, base.rstrip("/"), calls, at_host.name
         self._guarded = Guarded(wire=Wire(who=self._who, headers=headers), allow=(at_host,), resolve=resolve)
         looks = {one.read is not None for one in calls.values()}
@@ -134,6 +136,14 @@ class Calls(Comparing):
         return Proposal(
             value=value, before_text=_said(reading.value), after_text=_said(value), note=f"{make.method} {make.url} at {self._who}."
         )
+
+    def probe(self, *, timeout: float) -> str:
+        """Whether the declared `check` answers with these credentials; without one nothing is tried: nothing is known to be harmless."""
+        names = ", ".join(sorted(self._calls))
+        if self._check is None:
+            return f"{self._who} was not asked: no `check` is declared. Declared calls: {names}."
+        refuse(self._sent(Request(method="GET", url=self._check), about="", value=None, timeout=timeout), who=self._who, what=self._check)
+        return f"{self._who} lets these credentials in. Declared calls: {names}."
 
     def apply(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> Reading:
         """Compare and set; what cannot be looked at is sent once, and is never sent for an undo."""
@@ -238,7 +248,7 @@ def _said(value: Json) -> str:
 
 
 def build(options: Options, secrets: Secrets) -> Calls:
-    """`base`, `environment`, `calls`; `inside` for a host of one's own; `header` where the secret `token` is no bearer token."""
+    """`base`, `environment`, `calls`; `inside` for a host of one's own; `header` where the token is no bearer; `check`: a harmless page."""
     base = options.text("base")
     parts = urlsplit(base)
     try:
@@ -248,9 +258,17 @@ def build(options: Options, secrets: Secrets) -> Calls:
     calls = {str(name): _declaration(options, str(name), given) for name, given in options.get("calls", dict).items()}
     if not calls:
         raise options.invalid("calls", "declares nothing; write at least one call")
-    header = options.text("header", "Authorization")
-    headers = signed_in(secrets, header=header)
-    return Calls(base=base, at_host=at_host, calls=calls, environment=options.text("environment"), headers=headers)
+    check = options.text("check", None)
+    if check is not None:
+        _request(options, "check", {"method": "GET", "url": check}, methods=("GET",))
+    return Calls(
+        base=base,
+        at_host=at_host,
+        calls=calls,
+        environment=options.text("environment"),
+        headers=signed_in(secrets, header=options.text("header", "Authorization")),
+        check=check,
+    )
 
 
 def _declaration(options: Options, name: str, given: Json) -> Declared:
@@ -306,5 +324,5 @@ def _consistent(options: Options, place: str, declared: Declared) -> None:
 
 
 KIND = BackendKind(
-    name="call", operations=(CALL, FIRE), build=build, options=frozenset({"base", "inside", "header", "environment", "calls"})
+    name="call", operations=(CALL, FIRE), build=build, options=frozenset({"base", "inside", "header", "check", "environment", "calls"})
 )

@@ -9,7 +9,7 @@ import time
 from urllib.parse import urljoin, urlsplit
 
 from actions.addresses import Guarded, Host, Place, Resolve, host, resolved
-from actions.contract import BackendError, CallInvalid, NotPermitted, Rejected
+from actions.contract import BackendError, CallInvalid, NotPermitted, Rejected, Unreachable
 from actions.jsonpath import at
 from actions.kinds import BackendKind, OnlyReads, Options, Secrets
 from actions.wire import Answer, Wire, refuse
@@ -84,6 +84,13 @@ class Web(OnlyReads):
             refuse(answer, who=WHO, what="such address")
         found = {**_result(answer, call.arguments.get("path")), "seconds": seconds}
         return Reading(value={**found, "value": found[measure]} if measure else found)
+
+    def probe(self, *, timeout: float) -> str:  # noqa: ARG002 - resolving has the system's own time limit
+        """Whether every listed host has an address that may be asked; no page is read, because none is known to be harmless."""
+        wrong = list(self._guarded.unusable())
+        if wrong:
+            raise Unreachable(" ".join(wrong))
+        return "Every listed host has an address that may be asked; no page was read."
 
     def _start(self, asked: str) -> str:
         """The whole address: a path stands below `base` and cannot leave it."""

@@ -278,6 +278,22 @@ def test_wrong_credentials_change_nothing(service: tuple[Service, str]) -> None:
     assert "sw0rdfish" not in str(refused.value)
 
 
+def test_the_probe_asks_what_is_declared_harmless(service: tuple[Service, str]) -> None:
+    """Only a declared check is asked, with the credentials; without one nothing is sent, and the sentence says so."""
+    state, url = service
+    given = {"base": url, "environment": "production", "calls": CALLS}
+    before = len(state.asked)
+    assert "was not asked" in build(Options(given), {"token": lambda: "right"}).probe(timeout=5)
+    assert len(state.asked) == before
+    checked = {**given, "check": f"/v1/workers/{state.new()}"}
+    assert "lets these credentials in" in build(Options(checked), {"token": lambda: "right"}).probe(timeout=5)
+    with pytest.raises(NotPermitted):
+        build(Options(checked), {"token": lambda: "wrong"}).probe(timeout=5)
+    with pytest.raises(NotPermitted):  # the token goes into the header that is named, and there as it is
+        build(Options({**checked, "header": "X-Api-Key"}), {"token": lambda: "right"}).probe(timeout=5)
+    assert (state.asked[-1].headers["x-api-key"], state.asked[-1].headers.get("authorization")) == ("right", None)
+
+
 WRONG: dict[str, Any] = {
     "calls": {},
     "calls.Drain": {"Drain": CALLS["mode"]},

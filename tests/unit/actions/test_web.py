@@ -141,6 +141,18 @@ def test_a_name_that_is_not_known_is_unreachable() -> None:
             get(Web(allow=(host("status.example"),), resolve=resolve), "https://status.example/")
 
 
+def test_the_probe_names_every_host_that_cannot_be_asked() -> None:
+    """A host that points inside or nowhere is named before an incident needs it; no page is read."""
+
+    def resolve(name: str, _port: int) -> list[str]:
+        return {"good.example": [PUBLIC], "inward.example": ["10.0.0.8"]}.get(name, [])
+
+    good = Web(allow=(host("good.example"), host("http://127.0.0.1:9")), resolve=resolve)
+    assert "no page was read" in good.probe(timeout=5)
+    with pytest.raises(Unreachable, match=r"inward\.example points to an address inside.*gone\.example cannot be resolved"):
+        Web(allow=tuple(host(f"{name}.example") for name in ("good", "inward", "gone")), resolve=resolve).probe(timeout=5)
+
+
 def test_redirects_stay_on_their_host(page: str) -> None:
     """A redirect on the same host is followed, one to another host is not, and a circle ends."""
     web = Web(allow=(host(page), host("http://169.254.169.254")))
