@@ -52,9 +52,9 @@ def propose(
     """
     runbook = ctx.shelf.pinned(tx, incident.match.runbook)
     action = action_of(runbook, step)
-    _must_not_be_busy(tx, ctx, incident, action)
     if not approval.may_run(by.id, tier=action.tier, circle=circle_of(ctx, incident, now=now)):
         raise not_entitled(ctx, incident, action, now=now)
+    _must_not_be_busy(tx, ctx, incident, action)
     if at_once and (action.confirm != "card" or action.parameters or approval.needed(action.tier, action.approval)):
         raise Refused("needs_dialog", f"{action.title} needs a look at its plan first. Use its button on the card.", offer="plan")
     run = runs.add(

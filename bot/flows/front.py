@@ -157,6 +157,8 @@ class Desk:
             return Reply(whisper=said)
         except (TransitionRefused, NotFound) as error:
             reason = "not_found" if isinstance(error, NotFound) else "transition"
+            if isinstance(error, NotFound) and press.kind is not K.LINK:  # a button that Muster drew names what there is
+                self._audit(press, visitor, Refused(reason, str(error)))
             return Reply(whisper=Refusal(text=str(error), reason=reason, incident_id=press.incident_id))
 
     def _once(self, tx: Tx, press: Press, visitor: Visitor, work: Callable[[datetime], Reply]) -> Reply:

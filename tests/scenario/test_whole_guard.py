@@ -1,16 +1,19 @@
 """The rest of the guard, one scenario or more for each rule, named by its id: freezes, deploys, blast radius, limits, breaker, kill switch."""
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bot.configuration import DEFAULT
 from runbooks.run import RunState
-from storage import breakers
+from storage import breakers, measurements
 from tests.between import Proxy, proxied
 from tests.inside import ANA, BEN, CHIKA, EVA, INCIDENTS, Inside, inside, text_of
 from tests.scenario_alerts import alert
@@ -106,7 +109,7 @@ def test_s9_overridden_explicitly_on_record_and_told(ground: Stack, tmp_path: Pa
         assert replicas(stack) == 4
 
 
-def test_s9_undo_is_never_frozen_and_drills_are_not(ground: Stack, tmp_path: Path, sqlite_url: str) -> None:
+def test_s9_undo_is_never_frozen(ground: Stack, tmp_path: Path, sqlite_url: str) -> None:
     """Whatever was done before the freeze, or through it, can be taken back while it lasts."""
     with configured(ground, tmp_path, sqlite_url, "freezes:", f"  - {{{LONG}}}") as stack:
         stack.incident_with_card()
@@ -119,7 +122,7 @@ def test_s9_undo_is_never_frozen_and_drills_are_not(ground: Stack, tmp_path: Pat
         assert replicas(stack) == 2
 
 
-def test_s9_an_override_does_not_lift_what_comes_after_it(ground: Stack, tmp_path: Path, sqlite_url: str) -> None:
+def test_s9_a_freeze_holds_only_what_it_covers(ground: Stack, tmp_path: Path, sqlite_url: str) -> None:
     """A freeze that covers other tiers, services or environments holds nobody up."""
     lines = ("freezes:", f"  - {{{LONG}, tiers: [R2, R3]}}", f"  - {{{LONG.replace('2026-01-01', '2035-12-01')}}}")
     with configured(ground, tmp_path, sqlite_url, *lines) as stack:
@@ -262,3 +265,70 @@ def test_s16_only_a_person_with_the_right_pauses_and_resumes(stack: Inside) -> N
     stack.until(lambda: stack.entries(kind="muster.resumed"), what="the word that it goes on", patience=5)
     assert stack.plan().get("submit")
     assert stack.chain_holds()
+
+
+@contextmanager
+def behind_a_token(target: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The service's measurements for whoever brings the token that `door` names; what was brought is kept there."""
+    door: dict[str, Any] = {"token": "", "brought": []}
+    http = httpx.Client(timeout=10.0)
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+        def do_GET(self) -> None:
+            door["brought"].append(self.headers.get("Authorization"))
+            allowed = self.headers.get("Authorization") == f"Bearer {door['token']}"
+            answer = http.get(f"{target}{self.path}")
+            self.send_response(answer.status_code if allowed else 401)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(answer.content if allowed else f"{self.headers.get('Authorization')} is wrong".encode())
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", door
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        http.close()
+
+
+def test_s18_a_credential_is_read_at_the_moment_of_use_and_stands_nowhere(
+    ground: Stack, tmp_path: Path, sqlite_url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A token that is replaced in its file counts at the next question; neither it nor the wrong one stands in Slack, the log or the database."""
+    wrong, right = "tok-wrong-0123456789abcdef", "tok-right-0123456789abcdef"
+    (tmp_path / "token").write_text(wrong)
+    with behind_a_token(ground.simulation) as (url, door):
+        door["token"] = right
+        lines = (
+            "backends:",
+            f"  simulated: {{kind: simulation, url: '{ground.simulation}'}}",
+            f"  measured: {{kind: metrics, url: '{url}', secrets: {{token: {{file: token}}}}}}",
+            f"  pages: {{kind: http, inside: ['{ground.simulation[7:]}'], base: '{ground.simulation}'}}",
+        )
+        with configured(ground, tmp_path, sqlite_url, *lines) as stack:
+            stack.alert(alert())
+            stack.settle()
+            stack.until(stack.diagnosed, what="the card", patience=15)
+            assert latency(stack) is None
+            (tmp_path / "token").write_text(right)
+            stack.skip(120)
+            stack.until(lambda: latency(stack) is not None, what="the value", patience=15)
+            assert {f"Bearer {wrong}", f"Bearer {right}"} <= set(door["brought"])
+            said = json.dumps([*stack.messages(), *stack.thread()]) + "".join(capfd.readouterr())
+            kept = b"".join(file.read_bytes() for file in tmp_path.glob("muster.sqlite*"))
+            for token in (wrong, right):
+                assert token not in said
+                assert token.encode() not in kept
+
+
+def latency(stack: Inside) -> float | None:
+    """The newest p99 that was measured."""
+    found = stack.database.read(lambda tx: measurements.latest(tx, 1)).get("p99")
+    return found.value if found else None
