@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actions import measuring, planning, registry, runner, verification
+from actions import breaker, measuring, planning, registry, runner, verification
 from actions.planning import PlanRefused
 from actions.registry import Registry, RegistryInvalid
 from actions.testing import Chaos, RecordingBackend
@@ -14,13 +14,14 @@ from runbooks import approval
 from runbooks.approval import Circle, Decision, decide
 from runbooks.operation import OutcomeStatus, Plan
 from runbooks.people import Actor, ActorKind, Directory, Grant, Person
-from runbooks.run import Approval, Sample, Verdict
+from runbooks.run import Approval, RunState, Sample, Verdict
 from runbooks.runbook import Approvals, Verify
 from runbooks.severity import Tier
 from tests import acting
 from tests.acting import LABELS, NOW, action, at, backend, runbook
 
 TARGET = "thing/reranker-v3"
+FREE = {"money": "none", "quality": "none", "latency": "none"}
 PEOPLE = ("ana", "ben", "cleo")
 CIRCLE = Circle(
     directory=Directory(
@@ -105,6 +106,19 @@ def s8_quorum() -> bool:
 
 def s8_veto() -> bool:
     return not decided(says("ben", granted=False), tier=Tier.R1).allowed
+
+
+def s13_radius() -> bool:
+    recording = backend()
+    recording.put(TARGET, {"value": 8})
+    book = runbook(action(guards={"floor": 4}, parameters={}, cost=FREE, **{"with": {"target": TARGET, "value": 2}}, targets=(TARGET,)))
+    run = acting.runner(recording)
+    return run.execute(acting.plan(run, book), runbook=book, labels=LABELS, key="k").status is OutcomeStatus.REFUSED
+
+
+def s15_row() -> bool:
+    ends = [acting.run_of(run_id=n, state=RunState.FAILED, verdict=Verdict.FAILED, executed_at=at(1)) for n in range(1, 4)]
+    return len(breaker.bad_row(ends)) == 3
 
 
 def s17_time() -> bool:
@@ -201,6 +215,8 @@ SWITCHES = {
     "S7 hash": Switch(promise=s7_hash, module=Plan, name="hash", off="another"),
     "S8 quorum": Switch(promise=s8_quorum, module=approval, name="MINIMUM", off=dict.fromkeys(Tier, 0)),
     "S8 veto": Switch(promise=s8_veto, module=approval, name="_void", off=lambda *_: None),
+    "S13 radius": Switch(promise=s13_radius, module=runner.radius, name="check", off=lambda *_: None),
+    "S15 row": Switch(promise=s15_row, module=breaker, name="ended_badly", off=lambda _run: None),
     "S17 time": Switch(promise=s17_time, module=runner.Runner, name="_left", off=_no_limit),
     "S19 redaction": Switch(promise=s19_redaction, module=measuring, name="clean", off=lambda value: value),
     "S20 look": Switch(promise=s20_look, module=runner, name="same", off=lambda *_: False),
