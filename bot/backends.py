@@ -1,5 +1,6 @@
 """The outside as this process knows it: the configured backends, in the demo the simulated service, manual steps, and paging."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from actions import kinds
@@ -29,8 +30,8 @@ def registry(
     """
     found = [built(plan) for plan in configuration.backends(secrets)]
     served = {operation.name for one in found for operation in one.operations}
-    if settings.simulation_url and "cluster.scale" not in served:
-        found += _simulated(settings.simulation_url)
+    if settings.simulation_url:
+        found += _simulated(settings.simulation_url, served=served)
     if "manual" not in served:
         found.append(_bound(kinds.build("manual", {}, secrets={})))
     if settings.simulation_url and PRESERVE.name not in served:
@@ -101,13 +102,15 @@ def _part(configuration: Configuration, unit: str, name: str, entry: UnitPartEnt
     return UnitPart(name=name, operation=entry.uses, target=entry.target, argument=argument)
 
 
-def _simulated(url: str) -> list[Bound]:
-    allow = {"inside": [url.split("://", 1)[1]], "base": url}
-    return [
-        _bound(kinds.build("simulation", {"url": url}, secrets={})),
-        _bound(kinds.build("metrics", {"url": url}, secrets={})),
-        _bound(kinds.build("http", allow, secrets={})),
+def _simulated(url: str, *, served: Collection[str]) -> list[Bound]:
+    """The demo's service, for everything that no configured backend serves."""
+    built = [
+        kinds.build("simulation", {"url": url}, secrets={}),
+        kinds.build("metrics", {"url": url}, secrets={}),
+        kinds.build("http", {"inside": [url.split("://", 1)[1]], "base": url}, secrets={}),
     ]
+    left = [(backend, frozenset(one.name for one in backend.operations) - frozenset(served)) for backend in built]
+    return [Bound(name=backend.name, backend=backend, only=only) for backend, only in left if only]
 
 
 def _in_vault(bound: Bound, vault: Vault | None) -> Bound:

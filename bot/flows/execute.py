@@ -43,6 +43,9 @@ LOOK_EVERY = timedelta(seconds=10)
 LOOK_FOR = timedelta(minutes=10)
 """How long an unknown outcome is looked up before a person is asked."""
 
+DONE_NOW = "nothing had been changed, so it was done now"
+"""What is said of a run that died before its change, and was resumed."""
+
 STUCK = timedelta(seconds=60)
 """When a measurement that was promised did not come, it is promised again."""
 
@@ -85,7 +88,8 @@ def _look_first(ctx: Context, run: ActionRun, incident: Incident, runbook: Runbo
     except Refused as refused:
         return looked.model_copy(update={"reason": str(refused)})
     log.info("run.resumed", run=run.id, looked=looked.reason)
-    return _call(ctx, run, incident, runbook)
+    done = _call(ctx, run, incident, runbook)
+    return done.model_copy(update={"reason": DONE_NOW}) if done.status is OutcomeStatus.APPLIED else done
 
 
 def must_still_be_wanted(tx: Tx, ctx: Context, run_id: int) -> None:
@@ -166,7 +170,8 @@ def applied(
     words = f"{run.target} {run.plan.proposal.before_text} → {run.plan.proposal.after_text}"
     said = []
     if looked:
-        text = f"{_doubt(run)} {run.title}. It looked: {words} took effect. Watching again."
+        found = f"{DONE_NOW}: {words}" if outcome.reason == DONE_NOW else f"{words} took effect"
+        text = f"{_doubt(run)} {run.title}. It looked: {found}. Watching again."
         said.append(entry(EntryKind.RUN_RECONCILED, text, now=now, run=run.id, step=run.step))
     said.append(
         entry(

@@ -24,6 +24,7 @@ class Ill(StrEnum):
     HANG = "hang"  # never passed on, never answered
     RESET = "reset"  # never passed on; the connection is reset
     LOST = "lost"  # passed on, and the answer is lost: the connection is reset
+    KEPT = "kept"  # passed on, and the answer is kept back until the trouble is over
     LIED = "lied"  # passed on, and then answered with 500: it succeeded and says that it failed
 
 
@@ -83,7 +84,9 @@ def troubled(upstream: str, *, verify: ssl.SSLContext | bool = True) -> Iterator
                 self._reset()
             else:
                 answer = self._passed_on(body)
-                if ill is Ill.LOST:
+                if ill is Ill.KEPT:
+                    trouble.over.wait(60)
+                if ill in {Ill.LOST, Ill.KEPT}:
                     self._reset()
                 elif ill is Ill.LIED:
                     self._answer(500, {}, trouble.body)

@@ -58,7 +58,7 @@ def test_each_ill_is_what_it_says(ill: Ill, counted: tuple[Counter, str]) -> Non
             status = httpx.put(trouble.url, content=b"x", trust_env=False).status_code
             assert status == (200 if ill is Ill.NONE else 500)
         else:
-            expected = httpx.ReadTimeout if ill is Ill.HANG else httpx.TransportError
+            expected = httpx.ReadTimeout if ill in {Ill.HANG, Ill.KEPT} else httpx.TransportError
             with pytest.raises(expected):
                 httpx.put(trouble.url, content=b"x", trust_env=False, timeout=0.3)
-        assert counter.puts == (1 if ill in {Ill.NONE, Ill.LOST, Ill.LIED} else 0)
+        assert counter.puts == (1 if ill in {Ill.NONE, Ill.LOST, Ill.LIED, Ill.KEPT} else 0)
