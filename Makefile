@@ -29,8 +29,9 @@ test-all: test debian  ## And what Debian's and npm's parts prove
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "debian or slow"
 
 .PHONY: debian
-debian:
+debian: $(READY)
 	@tests/debian.sh
+	@tests/npm.sh
 
 lint: $(READY)  ## ruff, mypy, the rooms' borders, the Dockerfile
 	$(BIN)/ruff check .
