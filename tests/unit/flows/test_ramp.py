@@ -17,7 +17,7 @@ from bot.flows.rights import lock_name
 from bot.oncall import OnCallFile
 from runbooks.incident import Incident, Match
 from runbooks.loading import Library
-from runbooks.operation import Call, Reading
+from runbooks.operation import Call, Plan, Reading
 from runbooks.run import ActionRun, RunState
 from runbooks.severity import IncidentClass, Severity
 from runbooks.value import Json
@@ -253,3 +253,30 @@ def test_given_up_within_a_stage_it_is_a_persons(story: Ramped) -> None:
     story.ctx.write(bury)
     assert story.run(run.id).state is RunState.INCONCLUSIVE
     assert story.ctx.read(lambda tx: tx.execute(text("SELECT count(*) FROM runs")).scalar()) == 1
+
+
+@pytest.mark.parametrize("guard", [None, "S13"])
+def test_s13_without_its_threshold_a_ramp_goes_on_into_the_trouble(
+    story: Ramped, guard: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over its limit it stops; with the look at the limit switched off it goes on, so the look is what stops it."""
+    story.begun()
+    story.far.answers = {"load": {"value": 1.5}}
+    if guard:
+        monkeypatch.setattr(ramp, "_too_bad", lambda *_: None)
+    story.stage(seconds=60)
+    assert (story.values() == [9, 9, 9, 4]) == bool(guard)
+
+
+@pytest.mark.parametrize("guard", [None, "S12"])
+def test_s12_without_the_locks_of_its_parts_a_sequence_begins_beside_another(
+    story: Ramped, guard: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that another holds refuses the whole; with the parts' names switched off it begins, so they are what refuses it."""
+    run = story.confirmed()
+    until, name = story.clock.now() + timedelta(minutes=5), lock_name(story.incident, "c")
+    story.ctx.write(lambda tx: locks.take(tx, name, run_id=99, owner="ben", until_at=until, now=story.clock.now()))
+    if guard:
+        monkeypatch.setattr(Plan, "targets", ())
+    story.work("execute")
+    assert (story.run(run.id).state is RunState.RUNNING) == bool(guard)
