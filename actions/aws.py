@@ -61,7 +61,7 @@ class Asking:
     def __init__(self, account: "Account", *, timeout: float) -> None:
         self._account, self.left = account, deadline(timeout)
         self._session: Any = None
-        self._keys: dict[str, str] | None = None
+        self._keys: dict[str, str] = {}
 
     def __call__(self, service: str, operation: str, /, *, what: str, **parameters: Json) -> dict[str, Any]:
         """Send one request, once. `what` is the target in words.
@@ -69,43 +69,53 @@ class Asking:
         Raises:
             BackendError: the subclass that says what is certain.
         """
-        sdk = self._account.sdk
-        try:
-            self._sign_in()
-            with closing(self._client(service, self._keys or {})) as client:
-                return dict(getattr(client, operation)(**parameters))
-        except sdk.refused as error:
-            raise refused(error, action=_action(service, operation), what=what) from error
-        except sdk.failed as error:
-            raise failed(error, sdk=sdk) from error
+        self._sign_in()
+        return self._translated(_action(service, operation), what, lambda: self._sent(service, operation, self._keys, parameters))
+
+    def _sent(self, service: str, operation: str, keys: Mapping[str, str], parameters: Mapping[str, Json]) -> dict[str, Any]:
+        with closing(self._client(service, keys)) as client:
+            return dict(getattr(client, operation)(**parameters))
 
     def _sign_in(self) -> None:
         """Whatever goes wrong here, nothing was sent but the question who we are."""
-        if self._keys is not None:
+        if self._keys:
             return
-        keys, role = self._account.keys(), self._account.role
         try:
-            self._keys = keys if role is None else self._assumed(role, keys)
+            keys = self._account.keys() or self._translated("sts:AssumeRole", "such role", self._chain)
+            self._keys = keys if self._account.role is None else self._assumed(self._account.role, keys)
         except OutcomeUnknown as error:
-            raise Unreachable(f"{error} Nothing was sent but the question for the role {role}.") from error
+            raise Unreachable(f"{error} Nothing was sent but the question for credentials.") from error
 
-    def _assumed(self, role: str, keys: dict[str, str]) -> dict[str, str]:
+    def _chain(self) -> dict[str, str]:
+        """What AWS's own chain finds; a profile may assume a role on the way."""
+        account = self._account
+        self._session = self._session or account.sdk.session(account.profile)
+        self._session.set_default_client_config(account.sdk.config(self.left()))
+        found = self._session.get_credentials()
+        if found is None:
+            raise account.sdk.exceptions.NoCredentialsError
+        frozen = found.get_frozen_credentials()
+        return _named(frozen.access_key, frozen.secret_key, frozen.token)
+
+    def _assumed(self, role: str, keys: Mapping[str, str]) -> dict[str, str]:
+        asked = {"RoleArn": role, "RoleSessionName": SESSION_NAME}
+        answer = self._translated("sts:AssumeRole", f"role {role}", lambda: self._sent("sts", "assume_role", keys, asked))
+        found = answer["Credentials"]
+        return _named(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+
+    def _translated(self, action: str, what: str, send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         sdk = self._account.sdk
         try:
-            with closing(self._client("sts", keys)) as client:
-                found = client.assume_role(RoleArn=role, RoleSessionName=SESSION_NAME)["Credentials"]
+            return send()
         except sdk.refused as error:
-            raise refused(error, action="sts:AssumeRole", what=f"role {role}") from error
+            raise refused(error, action=action, what=what) from error
         except sdk.failed as error:
             raise failed(error, sdk=sdk) from error
-        return _named(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
 
     def _client(self, service: str, keys: Mapping[str, str]) -> Any:
         account, sdk = self._account, self._account.sdk
         limits = sdk.config(self.left())
-        if self._session is None:
-            self._session = sdk.session(account.profile)
-        self._session.set_default_client_config(limits)  # for a role that the profile assumes by itself
+        self._session = self._session or sdk.session(account.profile)
         return self._session.create_client(service, region_name=account.region, endpoint_url=account.endpoint_url, config=limits, **keys)
 
 

@@ -228,9 +228,25 @@ def test_a_role_that_may_not_be_assumed_is_named(far: Far) -> None:
 def test_an_unclear_answer_about_the_role_is_a_clear_one_about_the_change(far: Far) -> None:
     """Whatever happens while the role is assumed, it is certain that nothing else was sent."""
     far.answer = lambda _body: (500, b"")
-    with pytest.raises(Unreachable, match="Nothing was sent but the question for the role"):
+    with pytest.raises(Unreachable, match="Nothing was sent but the question for credentials"):
         ask(account(far.url, keys(), role="arn:aws:iam::1:role/muster"))
     assert len(far.keys) == 1
+
+
+@pytest.mark.parametrize(("answer", "expected"), [((403, DENIED), NotPermitted), ((500, b""), Unreachable)])
+def test_a_role_that_a_profile_assumes_is_judged_alike(
+    answer: tuple[int, bytes], expected: type[BackendError], far: Far, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A profile with a role of its own signs as that role; where it cannot be had, it is certain that nothing else was sent."""
+    (tmp_path / "credentials").write_text("[base]\naws_access_key_id = FROMPROFILE\naws_secret_access_key = s\n")
+    (tmp_path / "config").write_text("[profile ops]\nrole_arn = arn:aws:iam::1:role/ops\nsource_profile = base\nregion = eu-central-1\n")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", far.url)
+    ask(account(far.url, profile="ops"))
+    assert far.keys == ["FROMPROFILE", "ASSUMED"]
+    far.answer = lambda _body: answer
+    with pytest.raises(expected):
+        ask(account(far.url, profile="ops"))
+    assert far.keys == ["FROMPROFILE", "ASSUMED", "FROMPROFILE"]
 
 
 def test_nothing_is_tried_twice(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
