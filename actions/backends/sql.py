@@ -11,7 +11,7 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from time import monotonic
@@ -156,9 +156,12 @@ def _closed(context: ExceptionContext) -> None:
 def _cut_off(connection: Connection, seconds: float) -> Iterator[None]:
     """End the conversation when time is up, even with a server that has stopped answering."""
     driver: Any = connection.connection.driver_connection
+    broken = (OSError, connection.dialect.loaded_dbapi.Error)  # it ended by itself in the same moment
+    over = threading.Event()
 
     def cut() -> None:
-        with socket.socket(fileno=socket.dup(driver.fileno())) as line:
+        over.set()
+        with suppress(*broken), socket.socket(fileno=socket.dup(driver.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, cut)
@@ -166,8 +169,13 @@ def _cut_off(connection: Connection, seconds: float) -> Iterator[None]:
     timer.start()
     try:
         yield
+    except DBAPIError as error:
+        if over.is_set():
+            raise OutcomeUnknown(f"{WHO} did not answer within {seconds:.0f} s. Nothing was changed.") from error.orig
+        raise
     finally:
         timer.cancel()
+        timer.join()  # a cut that has begun ends before the connection's number can mean another one
 
 
 @contextmanager

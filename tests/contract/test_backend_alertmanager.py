@@ -198,6 +198,22 @@ def test_every_trouble_is_told_truly(case: Case, server: str, trouble: Trouble) 
     until(lambda: state(server, **labels) == ("suppressed" if case.done else "active"))
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case.ends is OutcomeStatus.UNKNOWN], ids=lambda case: case.id)
+def test_an_undo_in_doubt_is_found_out_by_looking(case: Case, server: str, trouble: Trouble) -> None:
+    """A lost, late or lying answer to the undo leaves it in doubt, and the look says what the alert itself shows."""
+    labels, target = fresh(server)
+    act = Act(backend(trouble.url), "alert.silence", arguments(target))
+    plan = act.plan()
+    done = act.execute(plan)
+    trouble.ill = case.ill
+    undone = act.undo(plan, after=done.after, timeout=1.5)
+    trouble.ill = Ill.NONE
+    assert (undone.status, case.says in undone.reason) == (OutcomeStatus.UNKNOWN, True)
+    looked = act.runner.reconcile_undo(plan, after=done.after)
+    assert looked.status is (OutcomeStatus.APPLIED if case.done else OutcomeStatus.REFUSED)
+    until(lambda: state(server, **labels) == ("active" if case.done else "suppressed"))
+
+
 def test_an_unreachable_alertmanager_was_not_changed(server: str, trouble: Trouble) -> None:
     """Where even the look fails, nothing is sent and the sentence says so; a probe says the same."""
     _, target = fresh(server)
