@@ -27,6 +27,7 @@ from actions.contract import (
     Unreachable,
 )
 from actions.redaction import redact
+from runbooks.errors import MusterError
 from runbooks.operation import Reading
 from runbooks.value import Json
 
@@ -111,11 +112,12 @@ class Wire:
         """
         ends = time.monotonic() + timeout
         request = {"params": params, "json": body} if body is not None else {"params": params}
+        sent = {**self._signed(), **(headers or {})}
         try:
             with self._client.stream(
                 method,
                 self.base + path,
-                headers={**self._headers(), **(headers or {})},
+                headers=sent,
                 timeout=timeout,
                 extensions=dict(extensions or {}),
                 **request,
@@ -123,6 +125,15 @@ class Wire:
                 return Answer(status=response.status_code, headers=response.headers, body=self._body(response, ends=ends, most=most))
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise translated(error, who=self.who, timeout=timeout) from error
+
+    def _signed(self) -> Mapping[str, str]:
+        """The headers of this moment; a credential that cannot be read is a refusal like a wrong one, before anything is sent."""
+        try:
+            return self._headers()
+        except BackendError:
+            raise
+        except MusterError as error:
+            raise NotPermitted(f"The credentials for {self.who} cannot be read: {error}") from error
 
     def _body(self, response: httpx.Response, *, ends: float, most: int) -> bytes:
         found = bytearray()

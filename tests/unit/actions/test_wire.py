@@ -22,6 +22,7 @@ from actions.contract import (
     Unreachable,
 )
 from actions.wire import Answer, Wire, refuse, retry_after, translated
+from bot.secret import SecretMissing
 from runbooks.operation import Reading
 
 NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
@@ -214,3 +215,13 @@ def test_s18_credentials_are_read_for_each_request() -> None:
         wire.send("GET", "/x", timeout=2)
     assert b"Bearer one" in seen[0]
     assert b"Bearer two" in seen[1]
+
+
+def test_a_credential_that_cannot_be_read_is_no_permission() -> None:
+    """The secret is gone: nothing is sent, and the sentence says which one is missing."""
+
+    def unreadable() -> dict[str, str]:
+        raise SecretMissing("the environment variable TOKEN is not set")
+
+    with pytest.raises(NotPermitted, match="The credentials for Far cannot be read: the environment variable TOKEN is not set"):
+        Wire(who="Far", base="http://127.0.0.1:9", headers=unreadable).send("GET", "/", timeout=1)
