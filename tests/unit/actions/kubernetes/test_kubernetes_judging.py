@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Throttled
+from actions.contract import BackendError, CallInvalid, Conflict, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Throttled
 from actions.kinds import Options
 from actions.kubernetes import marks
 from actions.kubernetes.cluster import judged
@@ -241,6 +241,30 @@ def test_a_status_that_never_rests_is_given_up_on() -> None:
         compare_and_set(
             CALL, 2, expected=seen.reading, look=lambda _left: seen, send=lambda _seen, _left: None, done=lambda _seen: False, timeout=5
         )
+
+
+def test_what_somebody_changed_is_not_written_at_all() -> None:
+    """A stranger's value is a conflict that carries it, a stranger's change to the wanted value too; the same key again is done already."""
+    wrote: list[Seen] = []
+
+    def attempt(present: Any, *, mine: bool) -> Reading:
+        seen = Seen(thing={"metadata": {"uid": "u"}}, reading=Reading(value=present, revision=f"r{present}"))
+
+        def send(on: Seen, _left: float) -> Reading:
+            wrote.append(on)
+            return on.reading
+
+        expected = Reading(value=1, revision="r1")
+        return compare_and_set(CALL, 2, expected=expected, look=lambda _left: seen, send=send, done=lambda _seen: mine, timeout=5)
+
+    for present in (3, 2):
+        with pytest.raises(Conflict, match="Someone else changed a/b meanwhile") as conflict:
+            attempt(present, mine=False)
+        assert conflict.value.current.value == present
+    assert attempt(2, mine=True).value == 2
+    assert wrote == []
+    attempt(1, mine=False)
+    assert len(wrote) == 1
 
 
 def test_a_revision_tells_of_its_part_alone() -> None:
