@@ -28,6 +28,18 @@ def registry(
         SettingsInvalid: a backend cannot be built as configured.
         RegistryInvalid: two of them serve the same.
     """
+    found = serving(configuration, secrets=secrets, settings=settings)
+    found += release_units(configuration, found)
+    found = [_in_vault(one, vault) for one in found]
+    return Registry(_with_paging(found, settings=settings, slack_pager=slack_pager))
+
+
+def serving(configuration: Configuration, *, secrets: Secrets, settings: Settings) -> list[Bound]:
+    """The configured backends, in the demo the simulated service, and what needs no system: all but paging and release units.
+
+    Raises:
+        SettingsInvalid: a backend cannot be built as configured.
+    """
     found = [built(plan) for plan in configuration.backends(secrets)]
     served = {operation.name for one in found for operation in one.operations}
     if settings.simulation_url:
@@ -36,9 +48,7 @@ def registry(
         found.append(_bound(kinds.build("manual", {}, secrets={})))
     if settings.simulation_url and PRESERVE.name not in served:
         found.append(_bound(kinds.build("evidence", simulated_evidence(settings.simulation_url), secrets={})))
-    found += release_units(configuration, found)
-    found = [_in_vault(one, vault) for one in found]
-    return Registry(_with_paging(found, settings=settings, slack_pager=slack_pager))
+    return found
 
 
 def built(plan: BackendPlan) -> Bound:

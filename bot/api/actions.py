@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pydantic import BaseModel
 
 from bot.api.endpoint import Call, Endpoint, Failed, said
-from bot.api.models import Asked, Confirm, Decide, Done, Empty, Extend, Items, Offered, PlanAction, Planned, Reset, SayVerdict
+from bot.api.models import Asked, Cleaned, Confirm, Decide, Done, Empty, Extend, Items, Offered, PlanAction, Planned, Reset, SayVerdict
 from bot.flows import breaking, dialogs, drawing
 from bot.ports import Press, PressKind
 from runbooks.run import ActionRun, Mitigation, RunState
@@ -107,6 +107,13 @@ def verdict_said(call: Call) -> Done:
     return _pressed(call, K.WORKED if call.body.worked else K.NOT_WORKED)
 
 
+def cleaned(call: Call) -> Done:
+    """One thing of the clean-up is done."""
+    run = _run(call)
+    press = Press(kind=K.CLEANED, incident_id=run.incident_id, run_id=run.id, step=run.step, subject_id=call.body.item)
+    return _after(call, said(call.press(press)))
+
+
 def reset(call: Call) -> Done:
     """Put an action back that the breaker has taken out of service."""
     press = Press(kind=K.RESET_WITH, runbook=call.path["runbook"], step=call.path["step"])
@@ -195,6 +202,7 @@ ENDPOINTS = (
     _post(f"{ONE}/approval", "decide_run", "Approve or decline exactly this plan", decided, Decide),
     _post(f"{ONE}/cancel", "cancel_run", "Take it back before it starts", cancelled),
     _post(f"{ONE}/undo", "undo_run", "Put back the state from before", undone),
+    _post(f"{ONE}/cleaned", "tick_cleanup", "Say that one thing of the clean-up is done", cleaned, Cleaned),
     _post(f"{ONE}/verdict", "say_verdict", "Say whether it worked, where measuring could not tell", verdict_said, SayVerdict),
     Endpoint(
         method="GET",

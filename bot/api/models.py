@@ -185,6 +185,12 @@ class Reset(Asked):
     reason: Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
+class Cleaned(Asked):
+    """One line of a run's clean-up, counted from 0."""
+
+    item: int = Field(ge=0, le=100)
+
+
 class SayVerdict(Asked):
     """A person's word where measuring could not tell."""
 

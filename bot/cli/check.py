@@ -11,7 +11,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 
 from actions.contract import Backend, Probing
 from bot.app import load_library
-from bot.backends import built
+from bot.backends import built, release_units, serving
 from bot.cli import rights
 from bot.cli.findings import Finding, note, ok, wrong
 from bot.cli.output import ERROR, USAGE, Json, reported, show, table
@@ -44,6 +44,7 @@ def check(as_json: Json = False) -> None:
     for look in (_database, _slack, _pagerduty, _simulation):
         findings += _tried(look, settings)
     findings += _backends(configuration, settings.secrets())
+    findings += _release_units(configuration, settings)
     findings += _runbooks(settings, configuration)
     findings += rights.of(configuration, settings=settings, now=datetime.now(UTC))
     show([asdict(one) for one in findings], as_json, _words)
@@ -145,6 +146,18 @@ def _backends(configuration: Configuration, secrets: Secrets) -> Iterator[Findin
         whose = f" of {', '.join(sorted(one.services))}" if one.services else ""
         yield ok("backend", f"{plan.name}: {plan.kind} for {one.environment or 'every environment'}{whose}, offers {offered}")
         yield _credentials(plan.name, one.backend)
+
+
+def _release_units(configuration: Configuration, settings: Settings) -> Iterator[Finding]:
+    """Which release each unit runs, read from its parts."""
+    if not configuration.file.release_units:
+        return
+    try:
+        for one in release_units(configuration, serving(configuration, secrets=settings.secrets(), settings=settings)):
+            yield ok("release units", f"{', '.join(sorted(one.targets))} in {one.environment}")
+            yield _credentials(one.name, one.backend)
+    except MusterError as error:
+        yield wrong("release units", str(error))
 
 
 def _credentials(name: str, backend: Backend) -> Finding:
