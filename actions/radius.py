@@ -1,6 +1,6 @@
 """How much a change touches at once, against the runbook's ceiling and floor (rule S13). Pure; the runner asks it with the live reading.
 
-What is counted are units: `facts["units"]` says how many the target has and `facts["healthy"]` how many of them are well, where the
+What is counted are units: `facts["units"]` says how many the target has and `facts["ready"]` how many of them serve, where the
 backend knows; else a whole number in the target's value is taken for both. A change touches as many units as it takes away, or as many
 targets as the backend says that it touches. Adding some touches none of those that serve.
 """
@@ -45,7 +45,7 @@ def reach(before: Reading, proposal: Proposal) -> Reach:
     """What this change touches, as far as it is known."""
     now, then = _whole(before.value), _whole(proposal.value)
     units = _counted(before.facts.get("units"), now)
-    healthy = _counted(before.facts.get("healthy"), units)
+    healthy = _counted(before.facts.get("ready"), units)
     if proposal.count > 1:
         return Reach(touched=proposal.count, units=units, healthy=healthy)
     touched = max(now - then, 0) if now is not None and then is not None else None

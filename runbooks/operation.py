@@ -82,7 +82,8 @@ class Reading(Value):
     """What was read: the present state of a target, or a diagnostic's result.
 
     `value` is JSON. For `metrics.query` it is {"rows": [{label: text, …, "value": number}], "value": number or None}.
-    `facts` are what a proposal needs to know beside it (bounds, releases to go back to); they are no part of the state compared.
+    `facts` are what a proposal needs to know beside it (bounds, releases to go back to); they are no part of the state compared. Two of
+    them, whole numbers, the guard reads (rule S13): `units`, how many the target has, and `ready`, how many of them serve.
     `revision` is the far side's own version, where it has one; a change is a compare-and-set against it, else against `value`.
     """
 
@@ -199,6 +200,16 @@ class Plan(Value):
     def targets(self) -> tuple[str, ...]:
         """Everything that it touches: the whole first, then each part; each is locked while it runs (rule S12)."""
         return tuple(dict.fromkeys([self.call.target or self.call.operation, *(part.target for part in self.proposal.parts)]))
+
+    def words(self, *, back: bool = False) -> str:
+        """What is changed from what to what, with its target; of several each that changes. `back` says the way back."""
+        proposal = self.proposal.reversed() if back else self.proposal
+        target = self.call.target or self.call.operation
+        parts = ", ".join(f"{part.target} {part.step}" for part in proposal.parts if part.before_text != part.after_text)
+        if self.call.operation == "sequence":
+            return parts
+        whole = f"{target} {proposal.before_text} → {proposal.after_text}"
+        return f"{whole} ({parts})" if parts else whole
 
     @property
     def changes_nothing(self) -> bool:

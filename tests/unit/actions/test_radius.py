@@ -20,7 +20,7 @@ class Pool(RecordingBackend):
 
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The reading, with that fact."""
-        return super().read(call, timeout=timeout).model_copy(update={"facts": {"healthy": self.healthy}})
+        return super().read(call, timeout=timeout).model_copy(update={"facts": {"ready": self.healthy}})
 
 
 def checked(guards: dict[str, Any], before: Any, after: Any, *, count: int = 1, **facts: Any) -> Check | None:
@@ -38,11 +38,11 @@ def checked(guards: dict[str, Any], before: Any, after: Any, *, count: int = 1, 
         ({"most": 2}, {"replicas": 8}, {"replicas": 5}, {}, False),
         ({"most": 1, "floor": 4}, {"replicas": 2}, {"replicas": 12}, {}, True),
         ({"floor": 4}, {"replicas": 8}, {"replicas": 4}, {}, True),
-        ({"floor": 4}, {"replicas": 8}, {"replicas": 4}, {"healthy": 7}, False),
+        ({"floor": 4}, {"replicas": 8}, {"replicas": 4}, {"ready": 7}, False),
         ({"most": "50%"}, "v7", "v6", {"count": 3, "units": 6}, True),
         ({"most": "50%"}, "v7", "v6", {"count": 4, "units": 6}, False),
         ({"most": 3}, "v7", "v6", {"count": 4}, False),
-        ({"floor": 2}, "v7", "v6", {"count": 4, "units": 6, "healthy": 5}, False),
+        ({"floor": 2}, "v7", "v6", {"count": 4, "units": 6, "ready": 5}, False),
         ({"most": "50%"}, "v7", "v6", {}, None),
         ({"most": "50%"}, "v7", "v6", {"count": 4}, None),
         ({"floor": 1}, "v7", "v6", {"count": 2}, None),
