@@ -51,6 +51,8 @@ from storage.tasks import NewTask
 log = structlog.get_logger(__name__)
 
 K = PressKind
+MISTAKES = frozenset({"invalid", "no_number"})
+"""Reasons that speak of a slip of the pen: about no incident they are nothing to keep."""
 NOTE_MOST = 2900  # one section of a message
 
 
@@ -180,6 +182,8 @@ class Desk:
         def work(tx: Tx) -> None:
             incident_id, now = _incident_of(tx, press), self.ctx.now()
             if incident_id is None or incidents.find(tx, incident_id) is None:
+                if refused.reason in MISTAKES:
+                    return
                 incident_id = OWN  # about nothing that there is, and on record all the same
             said = entry(
                 EntryKind.ATTEMPT_REFUSED,
