@@ -7,8 +7,7 @@ from types import MappingProxyType
 from actions.contract import Backend
 from actions.several import Several
 from runbooks.errors import MusterError, NotFound
-from runbooks.operation import Call, Operation
-from runbooks.runbook import SEVERAL
+from runbooks.operation import SEVERAL, Call, Operation
 
 
 class RegistryInvalid(MusterError):

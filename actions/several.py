@@ -24,8 +24,7 @@ from actions.contract import (
     Unreachable,
 )
 from actions.wording import spoken
-from runbooks.operation import Call, Operation, Proposal, ProposedPart, Reading
-from runbooks.runbook import SEVERAL
+from runbooks.operation import SEVERAL, Call, Operation, Proposal, ProposedPart, Reading
 from runbooks.severity import Tier
 from runbooks.value import Json
 

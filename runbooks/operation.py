@@ -9,6 +9,9 @@ from runbooks.severity import Tier
 from runbooks.timeline import canonical
 from runbooks.value import Json, Moment, Value
 
+SEVERAL = "sequence"
+"""The operation of several changes that are made as one (rule S24); its call's arguments hold theirs."""
+
 
 class ArgumentType(StrEnum):
     """Types that an operation's argument may have."""
@@ -206,7 +209,7 @@ class Plan(Value):
         proposal = self.proposal.reversed() if back else self.proposal
         target = self.call.target or self.call.operation
         parts = ", ".join(f"{part.target} {part.step}" for part in proposal.parts if part.before_text != part.after_text)
-        if self.call.operation == "sequence":
+        if self.call.operation == SEVERAL:
             return parts
         whole = f"{target} {proposal.before_text} → {proposal.after_text}"
         return f"{whole} ({parts})" if parts else whole

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 from runbooks.duration import Duration, Share, Threshold
 from runbooks.incident import RunbookRef
+from runbooks.operation import SEVERAL
 from runbooks.run import MitigationEnd
 from runbooks.severity import IncidentClass, Severity, Tier
 from runbooks.value import Json, Slug
@@ -27,10 +28,6 @@ LabelName = Annotated[StrictStr, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Line = Annotated[StrictStr, Field(min_length=1, max_length=75, pattern=r"^[^\r\n]+$")]
 """One line that fits a button and a dialog's heading (75 characters, Slack's limit for a button's text)."""
-
-
-SEVERAL = "sequence"
-"""What an action uses that lists `steps` or has a `ramp`: several changes as one (rule S24)."""
 
 
 LAST_KNOWN_GOOD = "last_known_good"

@@ -151,7 +151,7 @@ def planned(tx: Tx, ctx: Context, run_id: int, made: Plan, *, slack_id: Json = N
         key=f"{run.incident_id}/{run.step}/{made.hash[:32]}/{made.id}",
     )
     runs.save(tx, planned, was=run.state, next_at=now + ctx.policy.plan_life)
-    words = f"{planned.target} {made.proposal.before_text} → {made.proposal.after_text}"
+    words = made.words()
     said = entry(
         EntryKind.RUN_PLANNED,
         f"{requester(run).id} looked at {run.title}: {words}.",

@@ -116,7 +116,7 @@ def requested(run: ActionRun, *, by: Actor, now: datetime) -> NewEntry:
     assert run.plan is not None
     return entry(
         EntryKind.RUN_REQUESTED,
-        f"{by.id} asks for {run.title}: {run.target} {run.plan.proposal.before_text} → {run.plan.proposal.after_text}.",
+        f"{by.id} asks for {run.title}: {run.plan.words()}.",
         now=now,
         actor=by,
         run=run.id,

@@ -167,7 +167,7 @@ def applied(
     # The watch begins now, perhaps long after the claim: the target is held until its end.
     until = ends_at + LOCK_SPARE
     hold_locks(tx, incident, run, owner=run.requested_by, until_at=until, now=now)
-    words = f"{run.target} {run.plan.proposal.before_text} → {run.plan.proposal.after_text}"
+    words = run.plan.words()
     said = []
     if looked:
         found = f"{DONE_NOW}: {words}" if outcome.reason == DONE_NOW else f"{words} took effect"

@@ -119,7 +119,7 @@ def _undone(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
     runs.save(tx, done, was=run.state, next_at=None)
     release_locks(tx, incident, run)
     plan, _ = carried_out(run)
-    words = f"{plan.call.target or run.target} {plan.proposal.after_text} → {plan.proposal.before_text}"
+    words = plan.words(back=True)
     said = entry(
         EntryKind.RUN_UNDONE,
         f"{run.title} is taken back by {run.undo_requested_by}: {words}. {run.undo_reason}".strip(),

@@ -8,8 +8,8 @@ from runbooks.checks.scene import Scene
 from runbooks.checks.steps import action_operation, arguments, extremes_taken, target_allowed
 from runbooks.duration import in_words
 from runbooks.frontmatter import Path
-from runbooks.operation import Operation
-from runbooks.runbook import SEVERAL, Action, CleanUp
+from runbooks.operation import SEVERAL, Operation
+from runbooks.runbook import Action, CleanUp
 from runbooks.severity import Tier
 
 LONGEST_PAUSE = 1800.0

@@ -7,9 +7,9 @@ from runbooks.checks.arguments import extremes, mentions, samples, texts, unfit
 from runbooks.checks.scene import Scene, near
 from runbooks.frontmatter import Path
 from runbooks.grammar import References
-from runbooks.operation import Operation
+from runbooks.operation import SEVERAL, Operation
 from runbooks.rendering import has_template, render, render_bind, render_value
-from runbooks.runbook import SEVERAL, Action, Diagnostic
+from runbooks.runbook import Action, Diagnostic
 
 _PLACEHOLDER = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|`[^`]*`')

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bot.slack import text
 from bot.slack.cards.parts import DOT
-from runbooks.operation import Check, Plan, ProposedPart
-from runbooks.runbook import SEVERAL
+from runbooks.operation import SEVERAL, Check, Plan, ProposedPart
 from runbooks.severity import Tier
 from runbooks.value import Moment
 

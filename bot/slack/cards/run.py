@@ -6,8 +6,8 @@ from bot.slack import text
 from bot.slack.cards import plan as plans
 from bot.slack.cards.parts import Drawn, Sheet, button, confirm, context, drawn, drill_first, named, rows, section
 from bot.slack.intents import Press, PressKind
+from runbooks.operation import SEVERAL
 from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, ActionRun, RunState
-from runbooks.runbook import SEVERAL
 from runbooks.screens import RunLine, RunMessage
 from runbooks.value import Moment
 
