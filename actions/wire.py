@@ -37,6 +37,7 @@ WAIT_UNSAID = 5.0  # seconds to wait after a 429 that names none
 LONGEST_WAIT = 3600.0
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_READS = {"GET", "HEAD"}
 _INVALID = (httpx.InvalidURL, httpx.UnsupportedProtocol)
 
 
@@ -106,7 +107,7 @@ class Wire:
         Raises:
             Unreachable: no connection was made.
             OutcomeUnknown: it was sent, and no whole answer came in time.
-            Rejected: the answer is larger than `most` bytes.
+            Rejected: the answer to a question is larger than `most` bytes; to a change it is `OutcomeUnknown`.
             CallInvalid: the address is none.
             NotPermitted: the credentials cannot be read.
         """
@@ -122,7 +123,8 @@ class Wire:
                 extensions=dict(extensions or {}),
                 **request,
             ) as response:
-                return Answer(status=response.status_code, headers=response.headers, body=self._body(response, ends=ends, most=most))
+                found = self._body(response, ends=ends, most=most, reads=method in _READS)
+                return Answer(status=response.status_code, headers=response.headers, body=found)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise translated(error, who=self.who, timeout=timeout) from error
 
@@ -135,12 +137,12 @@ class Wire:
         except MusterError as error:
             raise NotPermitted(f"The credentials for {self.who} cannot be read: {error}") from error
 
-    def _body(self, response: httpx.Response, *, ends: float, most: int) -> bytes:
+    def _body(self, response: httpx.Response, *, ends: float, most: int, reads: bool) -> bytes:
         found = bytearray()
         for chunk in response.iter_bytes():
             found += chunk
             if len(found) > most:
-                raise Rejected(f"{self.who} answers with more than {most:,} bytes.")
+                raise (Rejected if reads else OutcomeUnknown)(f"{self.who} answers with more than {most:,} bytes.")
             if time.monotonic() > ends:
                 raise OutcomeUnknown(f"{self.who} did not answer completely in time.")
         return bytes(found)

@@ -194,6 +194,13 @@ def test_an_answer_beyond_the_size_limit_is_refused() -> None:
         Wire(who="It", base=url).send("GET", "/x", timeout=2, most=1000)
 
 
+def test_a_huge_answer_to_a_change_is_no_refusal() -> None:
+    """Whatever it says at such length, the change may have been made."""
+    huge = answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000)
+    with serving(huge) as url, pytest.raises(OutcomeUnknown, match="more than 1,000 bytes"):
+        Wire(who="It", base=url).send("PUT", "/x", timeout=2, most=1000)
+
+
 def test_a_redirect_is_not_followed() -> None:
     """A redirect is an answer like any other; a change is never sent on to somewhere else."""
     elsewhere = answer(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
