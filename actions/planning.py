@@ -110,7 +110,17 @@ def effect(action: Action, runbook: Runbook) -> str:
     to = "to " if wanted.startswith("at ") else ""
     named = title[:1].lower() + title[1:] if title[1:2].islower() else title
     expected = f"Should bring {named} {to}{wanted} within {in_words(verify.within)}."
-    return f"{expected} Watched; if it does not, {then[verify.otherwise]}."
+    return f"{_stages(action, named, unit)}{expected} Watched; if it does not, {then[verify.otherwise]}."
+
+
+def _stages(action: Action, measured: str, unit: str | None) -> str:
+    """How a ramp goes, and what ends it (rule S13)."""
+    if action.ramp is None:
+        return ""
+    limits = [threshold for threshold in (action.ramp.stop_when, action.verify.fails) if threshold is not None]
+    bad = " or ".join(limit(threshold, unit) for threshold in limits)
+    stops = f", stopped and taken back if {measured} is {bad}" if bad else ""
+    return f"One first, then two, then four, {in_words(action.ramp.pause)} apart{stops}. "
 
 
 def undo(action: Action, operation: Operation, proposal: Proposal) -> str:

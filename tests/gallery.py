@@ -186,7 +186,7 @@ def cleaning(*items: CleanItem, state: RunState = RunState.VERIFIED, **update: o
         "incident": incident(),
         "run": done,
         "shown": tuple(item.manual or "measured: must be under 1" for item in items),
-        "exposed": "What it took away had its effect from 2026-11-20 08:10 to 2026-11-20 10:08 UTC, for 1 h 58 min.",
+        "exposed": "What it took away had its effect from 2026-11-20 08:10 UTC to 2026-11-20 10:08 UTC, for 1 h 58 min.",
         "people": {"ana": "Ana Reyes", "eve": "Eve <!here>"},
     }
     return CleanUpMessage.model_validate({**values, **update})

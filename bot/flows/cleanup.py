@@ -85,7 +85,7 @@ def exposure(run: ActionRun) -> str:
     if since is None or until is None or until <= since:
         return ""
     lasted = in_words((until - since).total_seconds())
-    return f"What it took away had its effect from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC, for {lasted}."
+    return f"What it took away had its effect from {since:%Y-%m-%d %H:%M} UTC to {until:%Y-%m-%d %H:%M} UTC, for {lasted}."
 
 
 def check(ctx: Context, task: Task) -> Settlement:
