@@ -159,7 +159,8 @@ class Desk:
             return Reply(whisper=said)
         except (TransitionRefused, NotFound) as error:
             reason = "not_found" if isinstance(error, NotFound) else "transition"
-            if isinstance(error, NotFound) and press.kind is not K.LINK:  # a button that Muster drew names what there is
+            drawn = visitor.via == "slack" and press.kind is not K.LINK
+            if isinstance(error, NotFound) and drawn:  # a button that Muster drew names what there is; a number that was typed may not
                 self._audit(press, visitor, Refused(reason, str(error)))
             return Reply(whisper=Refusal(text=str(error), reason=reason, incident_id=press.incident_id))
 

@@ -72,7 +72,7 @@ def approve(stack: Inside, user: str, label: str = "Approve") -> str:
 def test_s1_a_step_that_no_runbook_declares_is_refused(stack: Inside) -> None:
     """A forged button cannot name an action that stands in no runbook: refused in a sentence, on the timeline, nothing touched."""
     stack.incident_with_card()
-    told = stack.forged(k="plan", i=1, s="drop-the-database", n=1)
+    told = stack.forged(k="plan", i=1, s="drop-the-database")
     assert "declares no action drop-the-database" in told
     assert stack.changes() == 0
     assert not stack.runs()
