@@ -302,7 +302,7 @@ def test_slacks_retry_of_an_event_counts_once(stack: Inside) -> None:
 def test_the_same_delivery_twice_is_one_press(stack: Inside) -> None:
     """One press whose HTTP delivery comes twice, byte for byte: one plan is made, not two."""
     stack.incident_with_card()
-    payload = button_payload(user=ANA, channel=INCIDENTS, press={"k": "plan", "i": 1, "s": "scale-out", "n": 1}, trigger="11.22.same")
+    payload = button_payload(user=ANA, channel=INCIDENTS, press={"k": "plan", "i": 1, "s": "scale-out"}, trigger="11.22.same")
     body = form(payload)
     headers = signed(body, secret=stack.signing_secret, content_type="application/x-www-form-urlencoded")
     at_once(*(lambda: stack.http.post(f"{stack.url}/slack/events", content=body, headers=headers) for _ in range(2)))
