@@ -209,7 +209,9 @@ def plan_words(planned: dict[str, Any]) -> str:
     lines = [
         f"Run {run['id']}: {run['title']} ({run['tier']})",
         f"  {run['target']}: {made['proposal']['before_text']} → {made['proposal']['after_text']}",
+        *(f"    {part['name']}: {part['before_text']} → {part['after_text']}" for part in made["proposal"]["parts"]),
         *([f"  Effect    {made['effect']}"] if made["effect"] else []),
+        *([f"  Note      {made['proposal']['note']}"] if made["proposal"]["note"] else []),
         *(f"  {'ok  ' if check['holds'] else 'NOT '}      {check['text']}" for check in made["checks"]),
         f"  Cost      {'; '.join(f'{name}: {text}' for name, text in made['cost'].items())}",
         f"  Undo      {made['undo']}",
