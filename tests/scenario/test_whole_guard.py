@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from bot.configuration import DEFAULT
+from bot.ports import Press, PressKind, Visitor
 from runbooks.run import RunState
 from storage import breakers, measurements
 from tests.between import Proxy, proxied
@@ -84,8 +85,11 @@ def test_s9_a_freeze_holds_whoever_may_not_override_it(ground: Stack, tmp_path: 
         assert "end of the year freezes changes until 01 Jan 2036" in told.replace("End", "end")
         assert "Ben Okafor" in told
         assert "Ana Silva" not in told.split("freezes changes", maxsplit=1)[1].split("can override")[0]
-        press = {"k": "confirm", "i": 1, "s": "scale-out", "r": stack.runs()[-1].id, "h": stack.runs()[-1].plan.hash, "n": 1}
-        stack.forged(ANA, **press)
+        run = stack.runs()[-1]
+        press = Press(kind=PressKind.CONFIRM, incident_id=1, step="scale-out", run_id=run.id, plan_hash=run.plan.hash if run.plan else "")
+        reply = stack.the.desk.submit(press, {"override_freeze": REASON}, Visitor(slack_id=ANA, interaction="forged"))
+        assert "you may not override this" in str(reply.whisper)
+        assert refusals(stack)[-1] == "not_granted"
         assert not started(stack)
         assert replicas(stack) == 2
 
@@ -166,6 +170,7 @@ def test_s13_a_ceiling_and_a_floor_of_the_runbook(ground: Stack, tmp_path: Path,
         stack.alert(alert())
         stack.settle()
         stack.until(stack.diagnosed, what="the card", patience=15)
+        stack.advance(60, step=20)  # until all eight are ready
         view = stack.plan()
         stack.submitted(view, stack.choose(view, "Replicas", "2"))
         view = stack.until(lambda: refused_dialog(stack), what="the refusal", patience=10)
