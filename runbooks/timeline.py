@@ -93,6 +93,8 @@ class EntryKind(StrEnum):
     REVIEW_REMINDED = "review.reminded"
     FOLLOW_UP_ADDED = "follow_up.added"
     ATTEMPT_REFUSED = "attempt.refused"
+    EVIDENCE_READ = "evidence.read"
+    EVIDENCE_ERASED = "evidence.erased"
 
 
 class NewEntry(Value):

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from bot.access import Access
-from bot.api import actions, drills, incidents, operation, proposals, records, runbooks
+from bot.api import actions, drills, evidence, incidents, operation, proposals, records, runbooks
 from bot.api.endpoint import PREFIX, Door, Endpoint, failure
 from bot.api.openapi import describe
 from bot.app import Muster
@@ -18,6 +18,7 @@ from bot.app import Muster
 ENDPOINTS: tuple[Endpoint, ...] = (
     *incidents.ENDPOINTS,
     *records.ENDPOINTS,
+    *evidence.ENDPOINTS,
     *actions.ENDPOINTS,
     *proposals.ENDPOINTS,
     *drills.ENDPOINTS,

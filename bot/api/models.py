@@ -258,6 +258,26 @@ class RunbookShown(Value):
     autonomy: tuple[str, ...] = ()
 
 
+class TakeOut(Asked):
+    """Why somebody needs the words in evidence, or has them erased."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=300)]
+
+
+class EvidencePiece(Value):
+    """A piece of evidence, its bytes in base64."""
+
+    sha256: str
+    base64: str
+
+
+class Damage(Value):
+    """Evidence that no longer is what its digest says."""
+
+    sha256: str
+    reason: str
+
+
 class Pause(Asked):
     """Stop everything that Muster does to the world; pages still go out."""
 

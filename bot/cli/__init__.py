@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from bot.cli import action, check, drill, incident, operation, output, records, runbook, server
+from bot.cli import action, check, drill, evidence, incident, operation, output, records, runbook, server
 from bot.cli import demo as demo_command
 from runbooks.errors import MusterError
 
@@ -26,6 +26,7 @@ app.add_typer(incident.app, name="incident")
 app.add_typer(action.app, name="action")
 app.add_typer(records.timeline, name="timeline")
 app.add_typer(records.postmortem, name="postmortem")
+app.add_typer(evidence.app, name="evidence")
 app.add_typer(runbook.app, name="runbooks")
 app.add_typer(drill.app, name="drill")
 app.command("readiness")(operation.readiness)
