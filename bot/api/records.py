@@ -61,7 +61,7 @@ def postmortem(call: Call) -> Draft | Document:
     """The draft, made anew from the entries."""
 
     def find(tx: Tx) -> Draft:
-        incident, made = draft_of(tx, call.path["incident"])
+        incident, made = draft_of(tx, call.path["incident"], call.muster.context.directory)
         return Draft(incident=incident, postmortem=made, review=reviews.of_incident(tx, incident.id))
 
     found = call.muster.database.read(find)

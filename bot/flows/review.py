@@ -7,7 +7,8 @@ from bot.flows.records import entry, say
 from bot.flows.sweeping import PUT_OFF, each
 from runbooks.calendar import add_business_days
 from runbooks.incident import Incident
-from runbooks.people import Actor
+from runbooks.naming import named
+from runbooks.people import Actor, Directory
 from runbooks.postmortem import Postmortem, Review, ReviewState, draft
 from runbooks.screens import ReviewNotice
 from runbooks.timeline import EntryKind
@@ -104,8 +105,9 @@ def review_notice(tx: Tx, ctx: Context, args: dict[str, Json]) -> ReviewNotice |
     )
 
 
-def draft_of(tx: Tx, incident_id: int) -> tuple[Incident, Postmortem]:
-    """The draft of one incident's post-mortem, made anew from its entries."""
+def draft_of(tx: Tx, incident_id: int, directory: Directory) -> tuple[Incident, Postmortem]:
+    """The draft of one incident's post-mortem, made anew from its entries, with people by their names."""
     incident = incidents.get(tx, incident_id)
     customers = runbook_versions.get(tx, incident.match.runbook).header.first_screen.customers
-    return incident, draft(incident_id=incident.id, title=incident.title, entries=timeline.of(tx, incident_id), customers=customers)
+    entries = named(timeline.of(tx, incident_id), {person.id: person.name for person in directory.people})
+    return incident, draft(incident_id=incident.id, title=incident.title, entries=entries, customers=customers)

@@ -8,6 +8,7 @@ from bot.pages.picture import Picture, Series, draw, kind_of, lane_of
 from runbooks import exports
 from runbooks.errors import NotFound
 from runbooks.incident import Incident, IncidentStatus
+from runbooks.naming import named
 from runbooks.run import ActionRun
 from runbooks.runbook import Runbook
 from runbooks.severity import Severity
@@ -64,7 +65,7 @@ def shown(asked: Asked) -> Shown:
             "incident": incident,
             "card": card,
             "roles": drawing.roles(context, incident),
-            "entries": entries,
+            "entries": named(entries, {person.id: person.name for person in context.directory.people}),
             "lane_of": lane_of,
             "kind_of": kind_of,
             "picture": _picture(tx, incident, runbook, entries, all_runs, now=now),

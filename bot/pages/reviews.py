@@ -24,7 +24,7 @@ def shown(asked: Asked) -> Shown:
     number, now = asked.path["incident"], asked.muster.context.now()
 
     def find(tx: Tx) -> Shown:
-        incident, made = draft_of(tx, number)
+        incident, made = draft_of(tx, number, asked.muster.context.directory)
         review = reviews.of_incident(tx, number)
         owner = asked.muster.context.directory.person(review.owner) if review else None
         values = {
@@ -45,5 +45,5 @@ def shown(asked: Asked) -> Shown:
 
 def exported(asked: Asked) -> Download:
     """The document as Markdown."""
-    incident, made = asked.muster.database.read(lambda tx: draft_of(tx, asked.path["incident"]))
+    incident, made = asked.muster.database.read(lambda tx: draft_of(tx, asked.path["incident"], asked.muster.context.directory))
     return Download(body=markdown(made, incident), media="text/markdown", name=f"{incident.ref}-postmortem.md")

@@ -81,7 +81,7 @@ def test_the_draft_and_the_duty_follow_the_resolution(stack: Inside) -> None:
     assert acknowledged(stack)
     stack.ran(until="verified")
     resolved_by(stack)
-    _, draft = stack.database.read(lambda tx: draft_of(tx, 1))
+    _, draft = stack.database.read(lambda tx: draft_of(tx, 1, Directory()))
     sentences = [sentence for section in draft.sections for sentence in section.sentences]
     known = {entry.seq for entry in stack.entries()}
     assert sentences
