@@ -18,6 +18,7 @@ import pytest
 from bot.configuration import DEFAULT
 from bot.flows.review import draft_of
 from bot.worlds import free_port
+from runbooks.people import Directory
 from storage import reviews
 from tests.inside import ANA, Inside, inside
 from tests.scenario_alerts import alert
