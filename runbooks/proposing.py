@@ -13,8 +13,8 @@ from runbooks.run import Sample
 from runbooks.runbook import ProposeWhen
 from runbooks.value import Json, Moment, Value
 
-LONGEST_GAP = 150.0
-"""Seconds between two measurements after which nobody can say that something held "throughout": more than two rounds of a card."""
+LONGEST_GAP = 180.0
+"""Seconds between two measurements after which nobody can say that something held "throughout": three rounds of a card."""
 
 MOST_SOURCES = 5
 TOKEN = "token:"  # noqa: S105 - what the id of a machine begins with; no person's id has a colon

@@ -20,7 +20,7 @@ from bot import api, pages, serving
 from bot.app import Muster
 from bot.configuration import DEFAULT, Configuration, load
 from bot.engine.scheduler import fire_due
-from bot.flows import escalate, execute, mitigate, rehearse, respond, review
+from bot.flows import autonomy, escalate, execute, mitigate, rehearse, respond, review
 from bot.settings import Settings
 from bot.web import application
 from runbooks.incident import Incident
@@ -30,7 +30,7 @@ from storage import inbox, incidents, ledger, runs, timeline
 from tests.between import button_payload, form, signed
 from tests.stack import ANA, BEN, CHIKA, DOV, EVA, INCIDENTS, TOKEN, Stack, TookTooLong, quick_library
 
-SWEEPS = (execute.sweep, mitigate.sweep, escalate.sweep, review.sweep, rehearse.sweep, respond.remeasure)
+SWEEPS = (execute.sweep, autonomy.sweep, mitigate.sweep, escalate.sweep, review.sweep, rehearse.sweep, respond.remeasure)
 POOL = "pool/inference/reranker-v3"
 DECIDING = "SELECT count(*) FROM tasks WHERE state = 'open' AND kind NOT IN ('card', 'redraw', 'redraw_known', 'say', 'home')"
 """What must be done before time goes on. What is only said keeps Slack's pace, which no clock drives."""

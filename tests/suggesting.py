@@ -1,6 +1,6 @@
 """A stage for proposals: one incident over the recording backend, with a history of measurements, and a past that earned autonomy."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from actions.testing import RecordingBackend
@@ -11,14 +11,14 @@ from bot.flows import act, autonomy, execute, proposals, proposing, speak, undo
 from bot.flows.context import Context, Policy, Shelf, person_actor
 from bot.oncall import OnCallFile
 from bot.ports import Press, PressKind, Reply
-from runbooks.incident import Incident, Match
+from runbooks.incident import Incident, Match, RunbookRef
 from runbooks.loading import Library
 from runbooks.operation import Measurement
 from runbooks.people import Actor
 from runbooks.proposing import Suggestion
 from runbooks.run import ActionRun, RunState, Sample, Verdict
 from runbooks.runbook import Runbook
-from runbooks.severity import IncidentClass, Severity
+from runbooks.severity import IncidentClass, Severity, Tier
 from runbooks.timeline import Entry
 from storage import incidents, measurements, runbook_versions, runs, suggestions, tasks, timeline
 from storage.database import Database, Tx
@@ -175,3 +175,29 @@ class Stage:
     def entries(self, kind: str) -> list[Entry]:
         """Of one kind on the incident's timeline."""
         return [entry for entry in self.ctx.read(lambda tx: timeline.of(tx, self.incident.id)) if entry.kind.value == kind]
+
+
+def earn(database: Database, ref: RunbookRef, step: str, *, count: int, now: datetime) -> None:
+    """So many clean runs of a step in incidents of the last weeks, for a product that was not there then."""
+
+    def work(tx: Tx) -> None:
+        for number in range(count):
+            at = now - timedelta(days=20 + number)
+            past = Incident(
+                id=0, title="Past", severity=Severity.SEV3, incident_class=IncidentClass.DATA, service="answers", environment="production",
+                owner="search", labels={}, match=Match(runbook=ref, score=1.0, reason="given"), group_key=f"past-{number}", began_at=at,
+                opened_at=at,
+            )  # fmt: skip
+            incident = incidents.add(tx, past)
+            incidents.save(tx, incident.resolved(by="ana", resolution="", now=at), was=incident.revision)
+            runs.add(
+                tx,
+                ActionRun(
+                    id=0, incident_id=incident.id, runbook=ref, step=step, title=step, state=RunState.VERIFIED, tier=Tier.R1,
+                    key=f"past-{step}-{number}", target=f"past/{number}", requested_by="ana", requested_at=at, started_at=at, executed_at=at,
+                    verdict=Verdict.VERIFIED, verdict_at=at, value_before=3.0, value_after=0.1, samples=(Sample(at=at, value=0.1),),
+                    verify_until_at=at,
+                ),
+            )  # fmt: skip
+
+    database.write(work)
