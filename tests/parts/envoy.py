@@ -104,14 +104,19 @@ class RunningEnvoy:
 
 
 @contextmanager
-def running(folder: Path, *, admin_layer: bool = True) -> Iterator[RunningEnvoy]:
-    """An Envoy of its own in `folder`; the test is skipped where the part is missing."""
+def running(
+    folder: Path, *, admin_layer: bool = True, routes: str = ROUTES, behind: tuple[int, int] | None = None
+) -> Iterator[RunningEnvoy]:
+    """An Envoy of its own in `folder`, before two services of its own or before those at the ports `behind`.
+
+    The test is skipped where the part is missing.
+    """
     binary = _binary()
-    routes = folder / "routes.yaml"
-    routes.write_text(ROUTES)
+    route_file = folder / "routes.yaml"
+    route_file.write_text(routes)
     with serving() as primary, serving() as backup:
         configuration = folder / "envoy.json"
-        configuration.write_text(json.dumps(_bootstrap(folder, primary=primary, backup=backup, admin_layer=admin_layer)))
+        configuration.write_text(json.dumps(_bootstrap(folder, behind=behind or (primary.port, backup.port), admin_layer=admin_layer)))
         command = [
             str(binary),
             "-c",
@@ -128,7 +133,7 @@ def running(folder: Path, *, admin_layer: bool = True) -> Iterator[RunningEnvoy]
             process = subprocess.Popen(command, stdout=log, stderr=log, env={"PATH": os.defpath})
         try:
             admin, url = _ready(process, folder)
-            yield RunningEnvoy(url=url, admin=admin, routes=routes, primary=primary, backup=backup)
+            yield RunningEnvoy(url=url, admin=admin, routes=route_file, primary=primary, backup=backup)
         finally:
             process.terminate()
             try:
@@ -163,7 +168,7 @@ def _ready(process: subprocess.Popen[bytes], folder: Path) -> tuple[str, str]:
     pytest.fail(f"Envoy was not ready within {READY:.0f} s")
 
 
-def _bootstrap(folder: Path, *, primary: Upstream, backup: Upstream, admin_layer: bool) -> dict[str, Any]:
+def _bootstrap(folder: Path, *, behind: tuple[int, int], admin_layer: bool) -> dict[str, Any]:
     router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
     limiter = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
     manager = {
@@ -191,9 +196,9 @@ def _bootstrap(folder: Path, *, primary: Upstream, backup: Upstream, admin_layer
         "static_resources": {
             "listeners": [listener],
             "clusters": [
-                _cluster("primary", primary.port),
-                _cluster("backup", backup.port),
-                _cluster("budgeted", backup.port, budget=True),
+                _cluster("primary", behind[0]),
+                _cluster("backup", behind[1]),
+                _cluster("budgeted", behind[1], budget=True),
             ],
         },
     }

@@ -16,13 +16,14 @@ from typing import Any
 from actions.backends.envoy.admin import Admin, Left
 from actions.backends.envoy.routes import RATE_LIMIT, Route, attempts_in_words, attempts_of, bucket_of
 from actions.comparing import before, deadline, same
-from actions.contract import BackendError, CallInvalid, Conflict, OutcomeUnknown, Rejected, TargetMissing
+from actions.contract import BackendError, CallInvalid, Conflict, OutcomeUnknown, Rejected, TargetMissing, Unreachable
 from actions.rewriting import Place, locked, parsed, put, text_of, with_scalars
 from runbooks.operation import Call, Proposal, Reading
 from runbooks.value import Json
 
 PAUSE = 0.03  # seconds between two looks at whether Envoy has taken a file over; it needs about a tenth of one
 PATIENCE = 3.0  # seconds after which it is said that Envoy has not
+LEAST = 1.0  # seconds that must be left when the file is replaced
 PUTTING_BACK = 3.0  # seconds, beyond the time limit: a file that Envoy refuses must not stay
 DURABLE = "Written to Envoy's route file: it stays when Envoy restarts, until it is undone or the file is delivered anew."
 _COUNTS = ("max_tokens", "tokens_per_fill")
@@ -81,7 +82,7 @@ class InFile(ABC):
             OutcomeUnknown: Envoy runs with something else than the file says.
         """
         left = deadline(timeout)
-        ends = time.monotonic() + min(PATIENCE, timeout)
+        ends = time.monotonic() + min(PATIENCE, timeout * 0.8)  # the rest is for the last look
         while True:
             entry = self._entry(call)
             present = self._reading(entry, call)
@@ -104,7 +105,8 @@ class InFile(ABC):
             if not same(present, expected):
                 raise Conflict(f"Someone else changed {call.target} meanwhile.", current=present)
             changed = self._changed(entry, call, value)
-            left()
+            if left() < LEAST:
+                raise Unreachable("Too little time is left to see whether Envoy takes its file over; the file was not changed.")
             if text_of(self._path) != entry.text:
                 raise Conflict(f"Someone else is changing {self._path.name} at this moment.", current=present)
             put(self._path, changed)
