@@ -86,7 +86,7 @@ FAULTS: Mapping[str, Fault] = {
         Fault(
             kind="traffic", title="Traffic surge", group="latency", stage="model",
             description="Questions arrive faster; the reranker's pool saturates and its queue grows.",
-            parameters=(_number("factor", 2.5, 1.8, 6.0, "how many times the usual traffic"),),
+            parameters=(_number("factor", 2.5, 2.0, 6.0, "how many times the usual traffic"),),
             signals=(Signal(metric="model:latency_seconds:p99", labels={"model": "reranker-v3"}, limit=0.5),),
             mended_by=("pool/inference/reranker-v3 with enough replicas", "flag/rerank off", "route/answers no-retrieval or cached"),
         ),
