@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bot.flows.pausing import set_pause
 from bot.configuration import DEFAULT
+from bot.flows.pausing import set_pause
 from runbooks.people import Actor
 from storage import ledger, mitigations, reviews
 from storage.errors import AppendOnly
