@@ -46,6 +46,7 @@ from bot.flows import (
 from bot.flows.context import Context, Policy, Shelf
 from bot.flows.front import Desk
 from bot.flows.records import say
+from bot.flows.wording import name_of
 from bot.ingress.measures import IntakeCounters
 from bot.killing import arm
 from bot.membership import Membership
@@ -341,7 +342,7 @@ class Muster:
         said = [*self.on_call.degraded()]
         paused = self.context.fuse.pause or paused
         if paused:
-            said.append(f"All actions are paused by {paused.by}: {paused.reason}")
+            said.append(f"All actions are paused by {name_of(self.context, paused.by)}: {paused.reason}")
         if not connected:
             said.append("Slack cannot reach Muster at present; use the command line")
         self._trouble = tuple(said)

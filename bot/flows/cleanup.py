@@ -190,7 +190,7 @@ def _told(ctx: Context, incident: Incident, run: ActionRun, listed: str, carrier
     person = ctx.directory.person(carrier)
     if person is None or person.slack_id is None or carrier == by.id:
         return []
-    text = f"{by.id} resolved {incident.ref} and handed to you what is still to be cleaned up after {run.title}: {listed}."
+    text = f"{name_of(ctx, by.id)} resolved {incident.ref} and handed to you what is still to be cleaned up after {run.title}: {listed}."
     where = {"lane": f"dm:{person.slack_id}", "to": person.slack_id}
     return [say(key=f"clean:{run.id}:{carrier}", screen="notice", incident_id=incident.id, text=text, **where)]
 

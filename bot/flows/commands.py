@@ -6,6 +6,7 @@ from datetime import datetime
 from bot.flows import pausing, rehearse, respond
 from bot.flows.context import Context
 from bot.flows.errors import Refused
+from bot.flows.wording import name_of
 from bot.ports import Reply, Visitor
 from runbooks.alert import Alert, AlertStatus
 from runbooks.calendar import quarter_of
@@ -50,10 +51,10 @@ def _line(incident: Incident) -> str:
     return f"{drill}{incident.severity.value} {incident.ref} {incident.status.value}: {incident.title}"
 
 
-def _ack(tx: Tx, _ctx: Context, rest: str, _visitor: Visitor, by: Actor, now: datetime) -> Reply:
+def _ack(tx: Tx, ctx: Context, rest: str, _visitor: Visitor, by: Actor, now: datetime) -> Reply:
     incident = incidents.get(tx, number_of(rest))
     if incident.acknowledged_at:
-        return _said(f"{incident.ref} is acknowledged already, by {incident.acknowledged_by}.")
+        return _said(f"{incident.ref} is acknowledged already, by {name_of(ctx, incident.acknowledged_by)}.")
     respond.acknowledge(tx, incident, by=by, now=now)
     return _said(f"{incident.ref} is acknowledged by you.")
 

@@ -10,6 +10,7 @@ from bot.flows.drawing import buttons, card, freshness_of, roles
 from bot.flows.errors import Refused
 from bot.flows.records import card_task, entry, save, say
 from bot.flows.rights import attempt, circle_of, guard_state, in_world
+from bot.flows.wording import name_of
 from bot.ports import Reply
 from bot.settlement import Settled, Settlement
 from runbooks import approval
@@ -206,7 +207,7 @@ def wrong_runbook(tx: Tx, ctx: Context, incident: Incident, better: str, *, by: 
         key=f"runbook:{incident.id}:{after.revision}",
         screen="notice",
         incident_id=incident.id,
-        text=f"{by.id} chose another runbook: {runbook.header.title}.",
+        text=f"{name_of(ctx, by.id)} chose another runbook: {runbook.header.title}.",
     )
     save(tx, before=incident, after=after, entries=[said], now=now, tasks_too=[diagnose, note])
     return Reply()

@@ -126,7 +126,7 @@ def _claim(tx: Tx, ctx: Context, run_id: int, before: Measurement, *, task: Task
     until = now + timedelta(seconds=action.verify.settle + action.verify.within) + LOCK_SPARE
     lock = take_locks(tx, incident, run, owner=run.requested_by, until_at=until, now=now)
     if lock is not None:
-        reason = f"{lock.owner} is changing {lock.target} since {lock.since_at:%H:%M:%S} UTC. You will see the result here."
+        reason = f"{name_of(ctx, lock.owner)} is changing {lock.target} since {lock.since_at:%H:%M:%S} UTC. You will see the result here."
         return stop.refuse(tx, run, reason=reason, now=now, by=by, tell=True)
     value = before.value if before.error is None else None
     staged = RampState(next_at=now) if action.ramp else None

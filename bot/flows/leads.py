@@ -2,13 +2,18 @@
 
 from bot.flows.context import Context
 from bot.flows.records import say
+from bot.flows.wording import name_of
 from runbooks.run import ActionRun
 from storage import tasks
 from storage.database import Tx
 
 
 def tell_leads(tx: Tx, ctx: Context, run: ActionRun, text: str, *, key: str, but: str) -> None:
-    """A direct message to every lead but the one who did it; where none can be reached, the thread names whoever is on duty."""
+    """A direct message to every lead `but` the one who did it, with whose id `text` begins.
+
+    Where none can be reached, the thread names whoever is on duty.
+    """
+    text = f"{name_of(ctx, but)}{text.removeprefix(but)}"
     leads = sorted({team.lead for team in ctx.directory.teams if team.lead and team.lead != but})
     reached = [person for lead in leads if (person := ctx.directory.person(lead)) and person.slack_id]
     for person in reached:

@@ -10,6 +10,7 @@ from actions.situation import Pause
 from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.records import entry, say
+from bot.flows.wording import name_of
 from runbooks.people import MUSTER, Actor, Person
 from runbooks.timeline import OWN, EntryKind
 from runbooks.value import Json
@@ -44,7 +45,7 @@ def pause(tx: Tx, ctx: Context, *, by: Actor, reason: str, now: datetime) -> str
     if not reason.strip():
         raise Refused("no_reason", "Not paused: say why, for everybody to read.", audit=False)
     if (found := present(tx)) is not None:
-        return f"Everything is paused already, by {found.by} since {found.since_at:%H:%M} UTC: {found.reason}"
+        return f"Everything is paused already, by {name_of(ctx, found.by)} since {found.since_at:%H:%M} UTC: {found.reason}"
     set_pause(tx, by=by, reason=reason.strip()[:300], at=now)
     record(tx, EntryKind.PAUSED, f"All actions are paused by {by.id}: {reason.strip()[:300]}", by=by, now=now)
     return "All actions are paused. Pages to people still go out."

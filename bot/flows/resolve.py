@@ -8,7 +8,7 @@ from bot.flows.drawing import run_line
 from bot.flows.records import entry, save, say
 from bot.flows.respond import upstream_tasks
 from bot.flows.review import open_review
-from bot.flows.wording import proven
+from bot.flows.wording import name_of, proven
 from runbooks.errors import TransitionRefused
 from runbooks.incident import Incident
 from runbooks.people import Actor
@@ -125,7 +125,8 @@ def _tell_carrier(tx: Tx, ctx: Context, item: Mitigation, carrier: str, *, by: A
     if person is None or person.slack_id is None or carrier in {by.id, item.owner}:
         return
     until = f" It ends {item.ends_at:%Y-%m-%d %H:%M} UTC." if item.ends_at else ""
-    text = f"{by.id} resolved INC-{item.incident_id} and handed {item.title} on {item.target} to you; it is still in force.{until}"
+    what = f"{item.title} on {item.target}"
+    text = f"{name_of(ctx, by.id)} resolved INC-{item.incident_id} and handed {what} to you; it is still in force.{until}"
     key = f"handed:{item.id}:{carrier}:{int(now.timestamp() * 1000)}"
     where = {"lane": f"dm:{person.slack_id}", "to": person.slack_id}
     tasks.enqueue(tx, say(key=key, screen="notice", incident_id=item.incident_id, text=text, **where))

@@ -11,6 +11,7 @@ from bot.duty import Duty
 from bot.flows import declare, receive, register, rehearse, speak
 from bot.flows.context import Context, Shelf, person_actor
 from bot.flows.front import Desk
+from bot.flows.pressing import redraw_invitation
 from bot.oncall import OnCallFile
 from bot.ports import Press, PressKind, Visitor
 from bot.settlement import Postponed
@@ -101,11 +102,10 @@ def test_a_button_that_lacks_its_run_is_answered_with_a_sentence(ctx: Context, k
 def test_an_invitation_is_redrawn_each_time_that_the_drill_moves(ctx: Context) -> None:
     """Two changes of one drill are two redrawn invitations; the second is not taken for an old one."""
     drill = ctx.write(lambda tx: rehearse.plan(tx, ctx, LIBRARY.all[0], at=ctx.now(), now=ctx.now()))
-    desk = Desk(ctx)
     revisions = []
     for _ in range(2):
         ctx.clock.pass_(minutes=1)  # type: ignore[attr-defined]
-        ctx.write(lambda tx: desk._redraw_invitation(tx, drill.id, moved=True, now=ctx.now()))
+        ctx.write(lambda tx: redraw_invitation(tx, drill.id, moved=True, now=ctx.now()))
         (task,) = ctx.write(lambda tx: tasks.claim(tx, 1, 45.0, kinds=["redraw_known"]))
         ctx.write(partial(tasks.settle, task=task))
         revisions.append(int(task.args["revision"]))
