@@ -119,6 +119,7 @@ def test_what_may_take_the_change_back_is_said(aws: Moto, group: str) -> None:
     assert "again" not in act(built(KIND, aws.url), scale(group)).plan().proposal.note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", TROUBLES.values(), ids=TROUBLES)
 def test_every_trouble_with_scaling_is_told_as_it_is(row: Any, aws: Moto) -> None:
     """Whatever goes wrong with the change, the error, the sentence and the later look are true, and it is sent once."""

@@ -187,6 +187,7 @@ def test_limits_of_application_auto_scaling_are_kept(replicas: int, aws: Moto, s
     assert "The scaling policy load-70 may change it again." in act(built(KIND, aws.url), scale(service)).plan().proposal.note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", TROUBLES.values(), ids=TROUBLES)
 def test_every_trouble_with_a_service_is_told_as_it_is(row: Any, aws: Moto) -> None:
     """Whatever goes wrong with the change, the error, the sentence and the later look are true, and it is sent once."""

@@ -295,6 +295,7 @@ def test_a_configuration_of_another_name_can_run(fake: Endpoints) -> None:
     assert act(unhurried(fake.url), rollback("answers")).plan().proposal.step == "release by-hand → answers-v2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", TROUBLES.values(), ids=TROUBLES)
 def test_every_trouble_with_a_rollback_is_told_as_it_is(row: Any, fake: Endpoints) -> None:
     """Whatever goes wrong with the update, the error, the sentence and the later look are true, and it is sent once."""
@@ -306,6 +307,7 @@ def test_every_trouble_with_a_rollback_is_told_as_it_is(row: Any, fake: Endpoint
         check_class(row, unhurried(trouble.url), rollback("answers"), trouble, operation="UpdateEndpoint")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", TROUBLES.values(), ids=TROUBLES)
 def test_every_trouble_with_traffic_is_told_as_it_is(row: Any, real: Moto) -> None:
     """Whatever goes wrong with the shift, the error, the sentence and the later look are true, and it is sent once."""

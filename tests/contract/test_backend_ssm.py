@@ -213,6 +213,7 @@ def test_someone_faster_by_a_moment_is_named(aws: Moto, limit: str) -> None:
     assert outside(aws, limit) == "600"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", TROUBLES.values(), ids=TROUBLES)
 def test_every_trouble_with_a_parameter_is_told_as_it_is(row: Any, aws: Moto) -> None:
     """Whatever goes wrong with the change, the error, the sentence and the later look are true, and it is sent once."""

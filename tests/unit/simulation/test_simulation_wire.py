@@ -69,7 +69,7 @@ def test_setting_what_is_set_changes_nothing(client):
         (("PUT", "/targets/release/answers-v7"), {"value": {"version": "v99"}, "by": "x"}, 422, "answers-v7.4"),
         (("GET", "/releases/moon"), None, 404, "answers-v7"),
         (("POST", "/faults"), {"kind": "earthquake"}, 404, "traffic"),
-        (("POST", "/faults"), {"kind": "traffic", "parameters": {"factor": 99}}, 422, "between 1.8 and 6"),
+        (("POST", "/faults"), {"kind": "traffic", "parameters": {"factor": 99}}, 422, "between 2 and 6"),
         (("POST", "/faults"), {"kind": "traffic", "parameters": {"size": 1}}, 422, "no parameter"),
         (("DELETE", "/faults/traffic"), None, 404, "not active"),
         (("POST", "/clock/advance"), {"seconds": -1}, 422, "seconds"),
@@ -259,7 +259,7 @@ def test_faults_are_a_closed_list_with_ranges(client):
     client.post("/clock/advance", json={"seconds": 60})
     listed = {one["kind"]: one for one in client.get("/faults").json()["faults"]}
     assert listed["traffic"]["active"]["mended"] is False
-    assert listed["traffic"]["parameters"][0]["minimum"] == 1.8
+    assert listed["traffic"]["parameters"][0]["minimum"] == 2.0
     assert listed["cost_spike"]["active"] is None
     assert client.delete("/faults/traffic").status_code == 200
     client.post("/mend", json={"reset": True})
