@@ -84,6 +84,18 @@ def hand(tx: Tx, item: Mitigation, *, to: str, by: Actor, now: datetime) -> Miti
     return fresh
 
 
+def stays(tx: Tx, run: ActionRun, *, now: datetime) -> None:
+    """The change was not taken back: where that was tried because its time is over, its owner is asked from now on, each day.
+
+    It counts as asked at once, so that the sweep asks and does not revert a second time (rule S22).
+    """
+    item = mitigations.of_run(tx, run.id)
+    if item is None or item.ended_at is not None or item.asked_at is not None or item.then is not MitigationEnd.REVERT:
+        return
+    if item.ends_at is not None and item.ends_at <= now:
+        mitigations.save(tx, item.model_copy(update={"asked_at": now}), next_at=now)
+
+
 def ended(tx: Tx, run: ActionRun, *, reason: str, now: datetime) -> None:
     """The change was taken back: its line in the register ends."""
     item = mitigations.of_run(tx, run.id)

@@ -10,8 +10,9 @@ from actions.stages import carried_out
 from bot.flows import cleanup, register, standing
 from bot.flows.context import Context
 from bot.flows.errors import Refused
+from bot.flows.execution import action_of, load
 from bot.flows.records import entry, redraw_run, save, say
-from bot.flows.rights import attempt, circle_of, guard_state, hold_locks, lock_name, release_locks
+from bot.flows.rights import attempt, circle_of, guard_state, hold_locks, lock_name, release_locks, take_locks
 from bot.flows.wording import name_of
 from bot.settlement import Postponed, Settled, Settlement
 from runbooks import approval
@@ -19,6 +20,7 @@ from runbooks.incident import Incident
 from runbooks.operation import Outcome, OutcomeStatus
 from runbooks.people import MUSTER, Actor
 from runbooks.run import ActionRun, RunState
+from runbooks.runbook import Action
 from runbooks.timeline import EntryKind
 from storage import incidents, runs, tasks
 from storage.database import Tx
@@ -26,6 +28,8 @@ from storage.tasks import NewTask, Task
 
 UNDOABLE = frozenset({RunState.VERIFYING, RunState.VERIFIED, RunState.FAILED, RunState.INCONCLUSIVE})
 LOCK_FOR = timedelta(minutes=10)
+"""How long each attempt holds what it puts back: longer than the wait for the next one, should the process die."""
+
 HOLD = 60.0
 """Seconds that the task is held for looking and calling: longer than the runner's limits for both together."""
 
@@ -73,33 +77,50 @@ def _must_be_possible(tx: Tx, ctx: Context, run: ActionRun, incident: Incident, 
     if by != MUSTER and not approval.may_run(by.id, tier=run.tier, circle=circle_of(ctx, incident, now=now)):
         names = ", ".join(person.name for person in approval.runners(tier=run.tier, circle=circle_of(ctx, incident, now=now))[:5])
         raise Refused("not_granted", f"Not taken back: you may not run {run.tier.value} actions here. These can: {names or 'nobody'}.")
+    forbidden = _forbidden(tx, ctx, run, incident, action, now=now)
+    if forbidden is not None:
+        raise Refused(forbidden.reason.value, forbidden.text)
+
+
+def _forbidden(tx: Tx, ctx: Context, run: ActionRun, incident: Incident, action: Action, *, now: datetime) -> guards.GuardRefused | None:
+    """A pause, or somebody else at the target; that the change itself would be a repetition does not matter to its undo."""
+    assert run.plan is not None
     state = guard_state(tx, ctx, incident, now=now)
     cleared = guards.guard(attempt(incident, run, action, run.plan), state, now=now, rules=guards.UNDO_RULES)
-    if isinstance(cleared, guards.GuardRefused) and cleared.rule != "S14":
-        raise Refused(cleared.reason.value, cleared.text)
+    return cleared if isinstance(cleared, guards.GuardRefused) and cleared.rule != "S14" else None
 
 
 def undo(ctx: Context, task: Task) -> Settlement:
-    """Put back the state from before. When an earlier attempt may have done it, look first."""
+    """Put back the state from before. When an earlier attempt may have done it, look first, also where nothing may be changed any more."""
     run_id = int(task.args["run"])
-
-    def load(tx: Tx) -> tuple[ActionRun, Incident]:
-        run = runs.get(tx, run_id)
-        return run, incidents.get(tx, run.incident_id)
-
-    run, incident = ctx.read(load)
+    run, incident, forbidden = ctx.write(lambda tx: _hold(tx, ctx, task, run_id), name="hold_undo")
     if run.state is not RunState.UNDOING or run.plan is None:
         return Settled(result={"state": run.state.value})
-    ctx.write(lambda tx: tasks.renew(tx, task, HOLD), name="hold_undo")
     runner = ctx.runner_for(incident)
     plan, after = carried_out(run)
     outcome = runner.reconcile_undo(plan, after=after) if task.in_doubt else None
     if outcome is None or outcome.status is OutcomeStatus.REFUSED or outcome.mixed:  # half a way back is gone to its end
-        outcome = runner.undo(plan, after=after, key=f"{run.key}/undo/{task.key}")
+        if forbidden is None:
+            outcome = runner.undo(plan, after=after, key=f"{run.key}/undo/{task.key}")
+        else:
+            seen = f"{outcome.reason} " if outcome is not None and outcome.mixed else ""
+            outcome = Outcome(status=OutcomeStatus.REFUSED, reason=f"{seen}{forbidden}")
     if outcome.status is OutcomeStatus.UNKNOWN:
         return Postponed(seconds=outcome.retry_after or 3.0, certain=False, error=outcome.reason, throttled=outcome.retry_after is not None)
     found = outcome
     return Settled(apply=lambda tx: _settle(tx, ctx, run_id, found))
+
+
+def _hold(tx: Tx, ctx: Context, task: Task, run_id: int) -> tuple[ActionRun, Incident, str | None]:
+    """Before each attempt: the task and the target's locks are held for it, and what forbids it meanwhile is said (rules S12, S16)."""
+    tasks.renew(tx, task, HOLD)
+    run, incident, runbook = load(tx, ctx, run_id)
+    if run.state is not RunState.UNDOING or run.plan is None:
+        return run, incident, None
+    now = ctx.now()
+    take_locks(tx, incident, run, owner=run.undo_requested_by or MUSTER.id, until_at=now + LOCK_FOR, now=now)
+    forbidden = _forbidden(tx, ctx, run, incident, action_of(runbook, run), now=now)  # where a lock is another's, it says whose
+    return run, incident, forbidden.text.removeprefix("Not run: ") if forbidden else None
 
 
 def _settle(tx: Tx, ctx: Context, run_id: int, outcome: Outcome) -> None:
@@ -137,8 +158,10 @@ def not_undone(tx: Tx, ctx: Context, run: ActionRun, reason: str, *, now: dateti
     """It still stands, and a person is asked: automatic undo is tried once (rule S22)."""
     incident = incidents.get(tx, run.incident_id)
     back = run.to(run.state_before_undo or RunState.INCONCLUSIVE, reason=reason)
-    runs.save(tx, back, was=run.state, next_at=None)
+    measured = back.state is RunState.VERIFIED and any(item.diagnostic for item in back.to_clean)
+    runs.save(tx, back, was=run.state, next_at=now if measured else None)  # its clean-up goes on
     release_locks(tx, incident, run)
+    register.stays(tx, run, now=now)
     runbook = ctx.shelf.pinned(tx, run.runbook)
     people = [person.id for person in ctx.on_call.on_call(runbook.header.owner, now)]
     said = entry(EntryKind.RUN_UNDO_REFUSED, f"{run.title} was not taken back: {reason}", now=now, run=run.id, step=run.step, reason=reason)
