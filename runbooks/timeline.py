@@ -126,7 +126,9 @@ class Entry(NewEntry):
 
 def place_of(incident_id: int, seq: int) -> str:
     """How people call a place in the record."""
-    return {GLOBAL: f"global chain, link {seq}", OWN: f"Muster's own record #{seq}"}.get(incident_id, f"INC-{incident_id}#{seq}")
+    if incident_id == GLOBAL:
+        return f"global chain, link {seq}" if seq else "global chain"
+    return f"Muster's own record #{seq}" if incident_id == OWN else f"INC-{incident_id}#{seq}"
 
 
 class Broken(Value):

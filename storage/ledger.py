@@ -156,8 +156,8 @@ def _broken_chain(links: Sequence[Head], kept: str | None) -> Iterator[Broken]:
             yield Broken(incident_id=GLOBAL, seq=position, reason="a link of the global chain was changed")
         previous, total = link.hash, link.entries
     if kept is not None and kept != GENESIS and all(link.hash != kept for link in links):
-        reason = "the head that was kept is not in the global chain: its tail was cut or rewritten"
-        yield Broken(incident_id=GLOBAL, seq=len(links), reason=reason)
+        reason = f"the head that was kept ({kept[:12]}…) is not in the global chain: its tail was cut or rewritten"
+        yield Broken(incident_id=GLOBAL, seq=0, reason=reason)  # no link of it is left, and the length goes on growing
 
 
 def _unhashed(link: Head) -> dict[str, Any]:

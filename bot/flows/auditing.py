@@ -78,9 +78,10 @@ def verify(ctx: Context) -> int:
     """Look at every chain once; a break that nobody has seen yet stops all actions. Answers how many are new."""
     fuse = ctx.fuse
     report, known = ctx.read(lambda tx: (ledger.verify(tx, kept=fuse.head), pausing.accepted(tx)))
-    fuse.head = report.head if report.ok else fuse.head
     new = [broken for broken in report.broken if said(broken) not in known]
-    if new:
+    if not new:
+        fuse.head = report.head  # a break that a person let stand hides no later cut
+    else:
         named = "; ".join(said(broken) for broken in new[:3])
         more = f" and {len(new) - 3} more" if len(new) > 3 else ""
         engage(ctx, f"The record does not verify: {named}{more}", now=ctx.now(), broken=new)

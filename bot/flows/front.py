@@ -126,7 +126,8 @@ class Desk:
     def _once(self, tx: Tx, press: Press, visitor: Visitor, work: Callable[[datetime], Reply]) -> Reply:
         """The same delivery a second time was answered the first time (ports.Visitor)."""
         now = self.ctx.now()
-        if visitor.interaction and not seen.first(tx, f"press:{press.kind.value}:{visitor.interaction}", now=now):
+        about = f"{press.kind.value}:{press.incident_id}:{press.run_id}:{press.subject_id}:{press.step}"
+        if visitor.interaction and not seen.first(tx, f"press:{about}:{visitor.interaction}", now=now):
             return Reply()
         return work(now)
 

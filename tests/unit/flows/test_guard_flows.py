@@ -1,5 +1,6 @@
 """Freezes, the breaker and the kill switch as flows: what is loaded, written and told, over a real database."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +13,12 @@ from bot.duty import Duty
 from bot.flows import auditing, breaking, freezing, pausing
 from bot.flows.context import Context, Policy
 from bot.flows.errors import Refused
+from bot.flows.front import Desk
 from bot.flows.receive import fold
+from bot.flows.records import entry
 from bot.flows.rights import circle_of, guard_state
 from bot.oncall import OnCallFile
+from bot.ports import Press, PressKind, Visitor
 from runbooks.change import Change, ChangeKind, ChangeState
 from runbooks.incident import Incident
 from runbooks.people import Actor, ActorKind
@@ -76,6 +80,19 @@ def test_s9_a_word_lifts_what_it_names_for_as_long_as_its_giver_may(database: Da
     assert lifted(run.with_(freeze_override=word("end of the year", "audit", by="eva"))) == [None, None]
     drill = incident.model_copy(update={"drill_id": 1, "world": "drill-1"})
     assert freezing.freezes(ctx, drill, run=run, circle=circle, now=START) == []
+
+
+def test_s9_what_begins_after_the_word_is_not_lifted_by_its_name(database: Database) -> None:
+    """Another freeze, and another deploy, of the same name that began after the word was given hold the run up again."""
+    later = START + timedelta(minutes=5)
+    again = replace(XMAS, from_at=later)
+    ctx, incident = opened(database, freezes=(XMAS, again))
+    for change in (deploy(), deploy(key="d2", changed_at=later)):
+        database.write(lambda tx, change=change: changes.add(tx, change))
+    run = run_of(database, incident).with_(freeze_override=word(XMAS.name, "answers 8.1.2"))
+    found = database.read(lambda tx: guard_state(tx, ctx, incident, run=run, now=later))
+    assert {freeze.from_at: freeze.overridden_by for freeze in found.freezes} == {XMAS.from_at: "ana", later: None}
+    assert {one.since_at: one.overridden_by for one in found.deploys} == {START - timedelta(minutes=10): "ana", later: None}
 
 
 def test_s9_before_and_after_nothing_is_frozen(database: Database) -> None:
@@ -268,3 +285,65 @@ def test_s16_while_this_process_is_stopped_nobody_resumes_it(database: Database)
     (row,) = database.read(lambda tx: timeline.of_kind(tx, OWN, EntryKind.PAUSED))
     assert row.occurred_at == START
     assert "run again" in database.write(lambda tx: pausing.resume(tx, ctx, by=person("ben"), now=START))
+
+
+def tampering(database: Database, *statements: str) -> None:
+    """Somebody who may do anything in the database does this."""
+    if database.dialect == "sqlite":
+        names = ("entries_update", "entries_delete", "chain_update", "chain_delete")
+        statements = (*(f"DROP TRIGGER IF EXISTS {name}" for name in names), *statements)
+    else:
+        statements = ("ALTER TABLE entries DISABLE TRIGGER USER", "ALTER TABLE chain DISABLE TRIGGER USER", *statements)
+    for statement in statements:
+        database.write(lambda tx, statement=statement: tx.exec_driver_sql(statement))
+
+
+def cut(ctx: Context) -> None:
+    """A note that was verified vanishes with its link: whole chains are left."""
+    ctx.write(lambda tx: ledger.record(tx, OWN, [entry(EntryKind.NOTE_ADDED, "A note.", now=START)], now=START))
+    auditing.verify(ctx)
+    last = f"(SELECT max(seq) FROM entries WHERE incident_id = {OWN})"
+    tampering(
+        ctx.database,
+        f"DELETE FROM entries WHERE incident_id = {OWN} AND seq = {last}",
+        "DELETE FROM chain WHERE position = (SELECT max(position) FROM chain)",
+    )
+
+
+def let_stand(ctx: Context) -> None:
+    """Muster pays the row of its pause and looks again; then Ben has seen it, and resumes."""
+    auditing.watch(ctx)
+    auditing.verify(ctx)
+    ctx.write(lambda tx: pausing.resume(tx, ctx, by=person("ben"), now=START))
+
+
+def test_s16_after_a_cut_tail_a_person_can_resume_and_the_next_cut_stops_again(database: Database) -> None:
+    """A cut that was let stand stops nothing a second time, though the record grows; another one is a new break."""
+    ctx, _ = opened(database)
+    for _ in range(2):
+        cut(ctx)
+        assert auditing.verify(ctx) == 1
+        let_stand(ctx)
+        assert [auditing.verify(ctx), auditing.watch(ctx), auditing.verify(ctx)] == [0, 0, 0]
+        assert database.read(pausing.present) is None
+
+
+def test_s26_a_break_that_was_let_stand_hides_no_cut_tail(database: Database) -> None:
+    """While an accepted break is still there, a tail that vanishes is noticed all the same."""
+    ctx, incident = opened(database)
+    tampering(database, f"UPDATE entries SET digest = '0' WHERE incident_id = {incident.id} AND seq = 1")
+    assert auditing.verify(ctx) > 0
+    let_stand(ctx)
+    assert auditing.verify(ctx) == 0
+    cut(ctx)
+    assert auditing.verify(ctx) == 1
+
+
+def test_one_key_for_two_runs_is_two_presses(database: Database) -> None:
+    """The same idempotency key cancels each run that it is sent for, and each of them once."""
+    ctx, incident = opened(database)
+    both = [run_of(database, incident, state=RunState.AWAITING_APPROVAL, started_at=None, executed_at=None, verdict=None) for _ in range(2)]
+    ana = Visitor(slack_id=None, person=ctx.directory.person("ana"), via="api", interaction="api:script:k1")
+    said = [Desk(ctx).press(Press(kind=PressKind.CANCEL, run_id=run.id), ana).whisper for run in (*both, both[1])]
+    assert [database.read(lambda tx, run=run: runs.get(tx, run.id)).state for run in both] == [RunState.CANCELLED] * 2
+    assert said[2] is None

@@ -1,6 +1,7 @@
 """The ledger: append-only, chained, and any tampering shows."""
 
 import json
+import re
 import shutil
 import sqlite3
 import threading
@@ -255,10 +256,19 @@ def test_a_tail_cut_off_both_chains_shows_against_a_kept_head(honest: Path, tmp_
     """Who removes the last entries and their links together leaves whole chains; only the head that was kept elsewhere tells."""
     cut = ("DELETE FROM entries WHERE incident_id = 3 AND seq > 4", "DELETE FROM chain WHERE position = 9")
     assert tampered(honest, tmp_path, *cut).ok
-    report = tampered(honest, tmp_path, *cut, kept=True)
-    assert [broken.reason for broken in report.broken] == [
-        "the head that was kept is not in the global chain: its tail was cut or rewritten"
-    ]
+    (broken,) = tampered(honest, tmp_path, *cut, kept=True).broken
+    assert broken.place == "global chain"
+    assert re.fullmatch(
+        r"the head that was kept \([0-9a-f]{12}…\) is not in the global chain: its tail was cut or rewritten", broken.reason
+    )
+
+
+def test_a_lost_head_is_the_same_break_however_long_the_chain_grows(database: Database) -> None:
+    """What a person let stand is known again after more was recorded, and another lost head is another break."""
+    record(database, 1, note())
+    before = verify(database, kept="a" * 64).broken
+    record(database, 1, note())
+    assert verify(database, kept="a" * 64).broken == before != verify(database, kept="b" * 64).broken
 
 
 def test_a_removed_link_shows(honest: Path, tmp_path: Path) -> None:
