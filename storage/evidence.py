@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, or_, select, update
 
 from runbooks.errors import NotFound
 from runbooks.evidence import Snapshot, digest, manifest
@@ -80,6 +80,19 @@ def latest(tx: Tx, *, name: str, environment: str | None, service: str | None, s
 def between(tx: Tx, since: datetime, until: datetime, *, limit: int = 100) -> list[Snapshot]:
     """Snapshots that were taken from `since` to `until`, oldest first."""
     query = select(table).where(table.c.taken_at >= since, table.c.taken_at <= until)
+    return [_snapshot(row) for row in tx.execute(query.order_by(table.c.taken_at, table.c.sha256).limit(limit))]
+
+
+def concerning(
+    tx: Tx, since: datetime, until: datetime, *, environment: str | None, service: str | None, limit: int = 100
+) -> list[Snapshot]:
+    """Snapshots from `since` to `until` of this environment and service, and those that name none, oldest first."""
+    query = select(table).where(
+        table.c.taken_at >= since,
+        table.c.taken_at <= until,
+        or_(table.c.environment.is_(None), table.c.environment == environment),
+        or_(table.c.service.is_(None), table.c.service == service),
+    )
     return [_snapshot(row) for row in tx.execute(query.order_by(table.c.taken_at, table.c.sha256).limit(limit))]
 
 

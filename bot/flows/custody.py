@@ -23,8 +23,8 @@ BEFORE = timedelta(hours=1)
 def of_incident(tx: Tx, number: int, *, now: datetime) -> list[Snapshot]:
     """The snapshots of the incident's service and environment, from shortly before it until it was resolved, oldest first."""
     incident = incidents.get(tx, number)
-    found = evidence.between(tx, incident.opened_at - BEFORE, incident.resolved_at or now)
-    return [one for one in found if one.environment in {None, incident.environment} and one.service in {None, incident.service}]
+    since, until = incident.opened_at - BEFORE, incident.resolved_at or now
+    return evidence.concerning(tx, since, until, environment=incident.environment, service=incident.service)
 
 
 def taken_out(tx: Tx, ctx: Context, sha256: str, *, reason: str, by: Actor, now: datetime) -> bytes:
@@ -53,6 +53,12 @@ def erased(tx: Tx, ctx: Context, sha256: str, *, reason: str, by: Actor, now: da
     evidence.erase(tx, sha256)
     _record(tx, EntryKind.EVIDENCE_ERASED, f"{by.id} erased evidence {sha256}: {why}", by=by, now=now, sha256=sha256)
     return f"The piece {sha256[:12]}… is erased. Its digest and its size stay."
+
+
+def attempted(tx: Tx, what: str, refused: Refused, *, by: Actor, now: datetime) -> None:
+    """An attempt that was not allowed, in Muster's own record (rules S4, S26): in a transaction of its own, since the first is undone."""
+    said = entry(EntryKind.ATTEMPT_REFUSED, f"{by.id} tried to {what}: {refused}", now=now, actor=by, reason=refused.reason)
+    ledger.record(tx, OWN, [said], now=now)
 
 
 def _allowed(ctx: Context, by: Actor, reason: str, *, now: datetime) -> str:
