@@ -21,9 +21,9 @@ from sqlalchemy import text
 from bot.clock import DatabaseClock
 from bot.configuration import DEFAULT
 from bot.settings import LIBRARY
-from bot.worlds import free_port
 from storage import runs, tasks
 from storage.database import Database
+from tests.ports import free_port
 
 T = TypeVar("T")
 ANA, BEN, CHIKA, DOV, EVA = "U01ANA0000", "U01BEN0000", "U01CHIKA00", "U01DOV0000", "U01EVA0000"

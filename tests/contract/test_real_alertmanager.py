@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -26,6 +25,7 @@ from bot.secret import Secrets
 from runbooks.alert import Alert, AlertStatus
 from storage import inbox
 from storage.database import Database
+from tests.ports import free_port
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 pytestmark = [
@@ -47,12 +47,6 @@ receivers:
 class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(ask: Callable[[], Any], *, seconds: float = 30.0) -> Any:

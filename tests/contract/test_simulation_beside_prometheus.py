@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -15,6 +14,7 @@ import uvicorn
 from actions.simulation.alerts import RULES
 from actions.simulation.hosting import Harbour
 from actions.simulation.server import create_app
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.debian,
@@ -82,12 +82,6 @@ QUERIES = (
     "sum(inference:replicas) by (pool) * 3.1",
     *(rule.expression for rule in RULES),
 )
-
-
-def free_port():
-    with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        return probing.getsockname()[1]
 
 
 def until(question, what):

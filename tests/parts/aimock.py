@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.parts import npm
+from tests.ports import free_port
 
 PACKAGE = "@copilotkit/aimock"
 READY = 20.0  # seconds
@@ -45,9 +45,7 @@ def running(folder: Path, *, says: str, limited: bool = False) -> Iterator[Provi
     reason = npm.missing(PACKAGE)
     if reason:
         pytest.skip(reason)
-    with socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     fixture: dict[str, Any] = {"fixtures": [{"match": {"userMessage": "hello"}, "response": {"content": says}}]}
     answers = folder / f"{port}.json"
     answers.write_text(json.dumps(fixture))

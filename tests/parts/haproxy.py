@@ -15,6 +15,7 @@ import pytest
 
 from tests.parts.trouble import Ill
 from tests.parts.upstream import Upstream, serving
+from tests.ports import free_port
 
 READY = 20.0  # seconds
 MISSING = None if shutil.which("haproxy") or Path("/usr/sbin/haproxy").exists() else "HAProxy is not installed: apt-get install haproxy"
@@ -98,9 +99,7 @@ def running() -> Iterator[RunningHAProxy]:
     folder = Path(tempfile.mkdtemp(prefix="muster-ha-"))
     (folder / "retries.map").write_text(RETRIES)
     (folder / "routes.map").write_text(ROUTES)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     try:
         with serving() as primary, serving() as backup:
             text = CONFIGURATION.format(folder=folder, port=port, primary=primary.port, backup=backup.port)

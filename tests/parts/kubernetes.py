@@ -8,7 +8,6 @@ import json
 import lzma
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -27,6 +26,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("kube-apiserver", "kube-controller-manager")
@@ -303,11 +304,7 @@ def _wait(folder: Path, process: subprocess.Popen[bytes], ready: Callable[[], bo
 
 
 def _free(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    return [free_port() for _ in range(count)]
 
 
 def deployment(name: str, *, image: str = "registry.example/answers:v7.3", replicas: int = 2, **annotations: str) -> dict[str, Any]:

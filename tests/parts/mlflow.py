@@ -1,7 +1,6 @@
 """A real MLflow server with an empty registry, and the registry as somebody else uses it: over REST, without the product."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+
+from tests.ports import free_port
 
 STARTS_WITHIN = 100.0  # seconds; it takes six to thirteen on an idle machine
 
@@ -66,9 +67,7 @@ class Registry:
 @contextmanager
 def mlflow() -> Iterator[Registry]:
     """A server on a free port of this machine, with a database in a folder of its own, stopped with all of its processes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="muster-mlflow-") as folder:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--default-artifact-root", f"{folder}/artifacts"]

@@ -1,7 +1,6 @@
 """AWS as moto imitates it: a server of this test's own, whose state one request clears."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from typing import Any
 import boto3
 import httpx
 from botocore.config import Config
+
+from tests.ports import free_port
 
 REGION = "eu-central-1"
 KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "moto-takes-any-secret"}
@@ -44,9 +45,7 @@ class Moto:
 @contextmanager
 def moto() -> Iterator[Moto]:
     """A server on a free port of this machine, stopped by its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     environment = {**os.environ, "MOTO_ECS_SERVICE_RUNNING": str(RUNNING)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,7 +1,6 @@
 """A real Unleash on a database of its own."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from tests.parts import npm
+from tests.ports import free_port
 
 PACKAGE = "unleash-server"
 ADMIN = "*:*.the-test-s-admin-token"  # it calls itself "admin"
@@ -50,9 +50,7 @@ class Running:
 def running(database_url: str, *, log: Path) -> Iterator[Running]:
     """Unleash over an empty database that is reached by a Unix socket (`postgresql://postgres:@/name?host=/folder`)."""
     database = urlsplit(database_url)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {
         "PATH": os.environ["PATH"],
         "DATABASE_HOST": parse_qs(database.query)["host"][0],

@@ -17,9 +17,9 @@ import httpx
 import pytest
 
 from bot.clock import DatabaseClock
-from bot.worlds import free_port
 from runbooks.run import IN_FLIGHT, RunState
 from storage import drills, inbox, incidents, ledger, reviews, runs, tasks
+from tests.ports import free_port
 from tests.scenario_alerts import alert
 from tests.stack import ANA, BEN, Stack, running, words
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bot.worlds import free_port
 from storage import inbox, incidents
 from storage.database import Database
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests" / "docker.sh"

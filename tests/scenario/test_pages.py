@@ -11,13 +11,13 @@ from playwright.sync_api import Browser, sync_playwright
 from starlette.applications import Starlette
 
 from bot import pages
-from bot.worlds import free_port
 from runbooks.people import MUSTER
 from runbooks.run import RunState, Sample, Verdict
 from runbooks.timeline import EntryKind, NewEntry
 from storage import incidents, ledger, runs
 from tests import browsing, remembering
 from tests.opened import BEN, client, opened
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.debian,

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import pytest
 
 from bot.clock import DatabaseClock
-from bot.worlds import free_port
 from runbooks.proposing import Suggestion, SuggestionState
 from runbooks.run import ActionRun, RunState
 from storage import incidents, ledger, measurements, runbook_versions, runs, suggestions
+from tests.ports import free_port
 from tests.stack import Stack, running
 from tests.suggesting import earn
 

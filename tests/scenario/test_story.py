@@ -17,10 +17,10 @@ import pytest
 
 from bot.configuration import DEFAULT
 from bot.flows.review import draft_of
-from bot.worlds import free_port
 from runbooks.people import Directory
 from storage import reviews
 from tests.inside import ANA, Inside, inside
+from tests.ports import free_port
 from tests.scenario_alerts import alert
 from tests.stack import Stack
 
