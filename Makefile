@@ -26,7 +26,7 @@ test: $(READY) lint  ## Everything that pip alone can bring
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not debian and not slow"
 
 test-all: test debian  ## And what Debian's and npm's parts prove
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "debian or slow"
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "debian or slow"  # they wait more than they work
 
 .PHONY: debian
 debian: $(READY)
