@@ -263,10 +263,6 @@ def confirm(
         raise Refused("resolved", f"{incident.ref} is resolved; nothing was changed.", offer="timeline")
     runbook = ctx.shelf.pinned(tx, run.runbook)
     action = action_of(runbook, run.step)
-    if incident.match.runbook != run.runbook:
-        raise Refused(
-            "stale_version", f"{incident.ref} follows {incident.match.runbook.id} now. Use the buttons on the card.", offer="plan"
-        )
     if blocked := run.plan.blocked_by:
         raise Refused("check_unmet", f"Not run: {' '.join(check.text for check in blocked)}", offer="plan")
     if override_freeze:

@@ -4,7 +4,7 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from actions import guards, releases
-from bot.flows import breaking, freezing
+from bot.flows import breaking, freezing, stop
 from bot.flows.context import Context
 from bot.flows.drawing import buttons, card, freshness_of, roles
 from bot.flows.errors import Refused
@@ -168,7 +168,10 @@ def match(tx: Tx, ctx: Context, incident: Incident) -> MatchDialog:
 
 
 def wrong_runbook(tx: Tx, ctx: Context, incident: Incident, better: str, *, by: Actor, now: datetime) -> Reply:
-    """Follow another runbook from here on, and keep the case for the matching's golden set (mission A4)."""
+    """Follow another runbook from here on, and keep the case for the matching's golden set (mission A4).
+
+    What waits under the rejected one is dropped, so that nobody approves it any more (rules S7, S10).
+    """
     runbook = ctx.shelf.runbook(better)
     if runbook is None:
         return Reply(errors={"runbook": "Choose the runbook that fits."})
@@ -210,6 +213,7 @@ def wrong_runbook(tx: Tx, ctx: Context, incident: Incident, better: str, *, by: 
         text=f"{name_of(ctx, by.id)} chose another runbook: {runbook.header.title}.",
     )
     save(tx, before=incident, after=after, entries=[said], now=now, tasks_too=[diagnose, note])
+    stop.drop(tx, ctx, after, reason=f"{after.ref} follows {better} now; nothing was changed.", now=now)
     return Reply()
 
 

@@ -53,17 +53,26 @@ def already(ctx: Context, run: ActionRun) -> str:
 
 
 def must_pass(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: Action, *, now: datetime) -> None:
-    """The guards over what is locked, running, frozen, out of service and was run lately (rules S5, S9, S11 to S16).
+    """That its runbook is still followed, and the guards: locked, running, frozen, out of service, run lately (S5, S9 to S16).
 
     Raises:
-        Refused: with the first guard's sentence.
+        Refused: it belongs to a runbook that somebody has rejected meanwhile, or with the first guard's sentence.
     """
     assert run.plan is not None
+    _must_be_followed(incident, run)
     cleared = guards.guard(attempt(incident, run, action, run.plan), guard_state(tx, ctx, incident, run=run, now=now), now=now)
     if isinstance(cleared, guards.GuardRefused):
         raise Refused(cleared.reason.value, cleared.text, offer="plan")
     if cleared.raised_by and all(check.name != REPETITION for check in run.plan.checks):
         raise Refused("plan_old", f"Not run: {cleared.note} This plan does not know that yet. Open the current plan.", offer="plan")
+
+
+def _must_be_followed(incident: Incident, run: ActionRun) -> None:
+    """A word for an action of one runbook is no word for the incident under another (rules S7, S10)."""
+    follows, own = incident.match.runbook, run.runbook
+    if follows != own:
+        text = f"Not run: {incident.ref} follows {follows.id} v{follows.version} now, and {run.title} is of {own.id} v{own.version}."
+        raise Refused("stale_version", f"{text} Nothing was changed. Use the buttons on the card.", offer="plan")
 
 
 def must_be_entitled(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: Action, *, now: datetime) -> None:

@@ -10,7 +10,7 @@ from actions.testing import RecordingBackend
 from bot.configuration import Configuration
 from bot.duty import Duty
 from bot.engine.worker import Worker
-from bot.flows import act, approve, execute, permit, stop, trouble, undo
+from bot.flows import act, approve, dialogs, execute, permit, stop, trouble, undo
 from bot.flows.context import Context, Shelf, person_actor
 from bot.flows.errors import Refused
 from bot.flows.respond import measure
@@ -28,7 +28,7 @@ from storage.tasks import Task
 from tests import acting
 from tests.flowing import StandingClock, context
 
-ANA = person_actor("ana", slack_id="U01ANA0000")
+ANA, BEN = person_actor("ana", slack_id="U01ANA0000"), person_actor("ben", slack_id="U01BEN0000")
 LOCK = "production|thing/reranker-v3"
 
 
@@ -335,13 +335,9 @@ def test_an_approval_after_its_time_counts_for_nothing(database: Database) -> No
     stage = Stage(database, approval="one")
     waiting = stage.confirmed()
     assert waiting.state is RunState.AWAITING_APPROVAL
-    assert waiting.plan is not None
-    plan_hash, ben = waiting.plan.hash, person_actor("ben", slack_id="U01BEN0000")
     stage.clock.pass_(minutes=31)
     with pytest.raises(Refused, match="the time to approve"):
-        stage.ctx.write(
-            lambda tx: approve.approve(tx, stage.ctx, waiting, plan_hash=plan_hash, granted=True, by=ben, now=stage.clock.now())
-        )
+        _approved(stage, waiting)
     assert stage.run(waiting.id).approvals == ()
 
 
@@ -378,3 +374,66 @@ def test_the_target_is_held_for_the_whole_watch_however_late_it_began(stage: Sta
     assert lock is not None
     assert lock.until_at > watched.verify_until_at
     assert lock.until_at - stage.clock.now() > execute.LOCK_SPARE
+
+
+def _other_book(stage: Stage) -> None:
+    """Another runbook beside the story's, to be followed instead."""
+    other = stage.book.model_copy(update={"header": stage.book.header.model_copy(update={"id": "other-things"}), "hash": "o" * 64})
+    stage.ctx.shelf.replace(Library(runbooks=(stage.book, other)))
+    stage.ctx.write(lambda tx: runbook_versions.keep(tx, other, seen_at=stage.clock.now()))
+
+
+def _rejected(stage: Stage) -> Incident:
+    """Ben says that the other runbook is the right one."""
+    _other_book(stage)
+
+    def reject(tx: Tx) -> Incident:
+        reply = dialogs.wrong_runbook(tx, stage.ctx, incidents.get(tx, 1), "other-things", by=BEN, now=stage.clock.now())
+        assert reply.errors == {}
+        return incidents.get(tx, 1)
+
+    return stage.ctx.write(reject)
+
+
+def _approved(stage: Stage, run: ActionRun) -> str:
+    """Ben approves the run."""
+    assert run.plan is not None
+    plan_hash, now = run.plan.hash, stage.clock.now()
+    return stage.ctx.write(lambda tx: approve.approve(tx, stage.ctx, run, plan_hash=plan_hash, granted=True, by=BEN, now=now))
+
+
+@pytest.mark.parametrize("approval", ["one", "none"])
+def test_s10_with_its_runbook_everything_that_waits_is_rejected(database: Database, approval: str) -> None:
+    """After "Wrong runbook" a waiting request can be approved no more and its copies are redrawn; an approved run never begins."""
+    stage = Stage(database, approval=approval)
+    waiting = stage.confirmed()
+    _rejected(stage)
+    dropped = stage.run(waiting.id)
+    assert (dropped.state, dropped.reason) == (RunState.CANCELLED, "INC-1 follows other-things now; nothing was changed.")
+    if approval == "one":
+        assert stage.promised(f"redraw:approval:{waiting.id}:")
+        with pytest.raises(Refused, match="Nothing to decide any more"):
+            _approved(stage, dropped)
+    else:
+        stage.work("execute")
+    assert stage.backend.effects == []
+
+
+@pytest.mark.parametrize("approval", ["one", "none"])
+def test_s10_a_run_of_another_runbook_than_the_incidents_does_not_start(
+    database: Database, approval: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a run was left waiting: the approval and the claim look themselves whether its runbook is still followed."""
+    stage = Stage(database, approval=approval)
+    waiting = stage.confirmed()
+    monkeypatch.setattr(stop, "drop", lambda *_, **__: None)
+    _rejected(stage)
+    if approval == "one":
+        with pytest.raises(Refused, match="INC-1 follows other-things v3 now, and Turn it up is of slow-things v3"):
+            _approved(stage, waiting)
+        assert stage.run(waiting.id).approvals == ()
+    else:
+        stage.work("execute")
+        assert stage.run(waiting.id).state is RunState.REFUSED
+        assert "follows other-things v3 now" in stage.run(waiting.id).reason
+    assert stage.backend.effects == []
