@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from actions import guards
 from actions.stages import part_of, size, together, total
 from actions.wording import limit, number
-from bot.flows import execute, mend, permit, register, undo
+from bot.flows import breaking, execute, mend, permit, register, stop, undo
 from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.execution import action_of, diagnostic_of, load
 from bot.flows.records import entry, redraw_run, save
 from bot.flows.respond import measure
-from bot.flows.rights import attempt, guard_state, hold_locks
+from bot.flows.rights import attempt, guard_state, hold_locks, lock_names, release_locks
 from bot.flows.wording import name_of
 from bot.settlement import Settled, Settlement
 from runbooks.incident import Incident
@@ -24,7 +24,7 @@ from runbooks.people import MUSTER, Actor
 from runbooks.run import ActionRun, RampState, RunState, Verdict
 from runbooks.runbook import Action, Runbook
 from runbooks.timeline import EntryKind
-from storage import incidents, mitigations, runs, tasks
+from storage import incidents, locks, mitigations, runs, tasks
 from storage.database import Tx
 from storage.killpoints import POINTS, reach
 from storage.tasks import Task
@@ -98,13 +98,20 @@ def _begin(tx: Tx, ctx: Context, run_id: int, measured: Measurement | None, *, t
         return _stop(tx, ctx, seen, reason, now=now)
     if stopped := _forbidden(tx, ctx, seen, incident, action_of(runbook, run), now=now):
         return _ask(tx, ctx, seen, f"It stopped after {_progress(run)}: {stopped}", by=MUSTER, now=now)
-    until = now + timedelta(seconds=execute.HOLD) + execute.LOCK_SPARE
-    hold_locks(tx, incident, run, owner=run.requested_by, until_at=until, now=now)
+    _hold(tx, ctx, incident, run, due_at=now, now=now)
     assert seen.ramp is not None
     size_now = size(seen.ramp.done, total=total(run.plan))
     begun = seen.with_(ramp=seen.ramp.model_copy(update={"at_work": size_now}), outcome=_settled(seen.outcome))
     runs.save(tx, begun, was=run.state, next_at=now + execute.STUCK)
     return begun
+
+
+def _hold(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, *, due_at: datetime, now: datetime) -> None:
+    """Hold every part until a stage that falls due then could be begun no more; what is held for longer stays so (rule S12)."""
+    held = locks.held(tx, lock_names(incident, run), now=now).values()
+    ends = [lock.until_at for lock in held if lock.run_id == run.id]
+    until = max([due_at + ctx.policy.plan_life + execute.LOCK_SPARE, *ends])
+    hold_locks(tx, incident, run, owner=run.requested_by, until_at=until, now=now)
 
 
 def _left_lying(ctx: Context, ramp: RampState, now: datetime) -> datetime | None:
@@ -147,10 +154,12 @@ def _settle(tx: Tx, ctx: Context, run_id: int, outcome: Outcome, *, looked: bool
         case OutcomeStatus.REFUSED if not run.ramp.done:
             idle = run.with_(ramp=run.ramp.model_copy(update={"at_work": 0}))
             execute.not_applied(tx, idle, incident, outcome, looked=looked, now=now)
+            breaking.note(tx, ctx, incident, runs.get(tx, run.id), now=now)
         case OutcomeStatus.REFUSED:
             idle = run.with_(ramp=run.ramp.model_copy(update={"at_work": 0}))
             _stop(tx, ctx, idle, f"After {_progress(run)} the next could not be done. {outcome.reason}", now=now)
         case OutcomeStatus.UNKNOWN:
+            _hold(tx, ctx, incident, run, due_at=now, now=now)
             _in_doubt(tx, ctx, run, outcome, now=now)
 
 
@@ -169,6 +178,7 @@ def _done(
         execute.applied(tx, ctx, after, incident=incident, action=action, outcome=after.outcome, looked=looked, now=now)
         return
     runs.save(tx, after, was=run.state, next_at=ramp.next_at)
+    _hold(tx, ctx, incident, run, due_at=now + pause, now=now)
     if mitigations.of_run(tx, run.id) is None:
         register.open_for(tx, ctx, incident, after, after=action.undo.after, then=action.undo.then, now=now)
     before = incidents.get(tx, incident.id)
@@ -227,9 +237,8 @@ def _ask(tx: Tx, ctx: Context, run: ActionRun, reason: str, *, by: Actor, now: d
     begun = run.ramp is not None and bool(run.ramp.done or run.ramp.at_work)
     if not begun:
         incident = incidents.get(tx, run.incident_id)
-        nothing = Outcome(status=OutcomeStatus.REFUSED, reason=reason)
-        execute.not_applied(tx, run, incident, nothing, looked=False, now=now)
-        return runs.get(tx, run.id)
+        release_locks(tx, incident, run)
+        return stop.refuse(tx, run, reason=reason, now=now, by=by, tell=True)
     standing = run if run.executed_at else run.with_(executed_at=run.started_at or now)
     asked = execute.conclude(tx, ctx, standing, verdict=Verdict.INCONCLUSIVE, reason=said, value=None, by=by, now=now, follow=False)
     if mitigations.of_run(tx, run.id) is None:

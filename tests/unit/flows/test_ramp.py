@@ -1,11 +1,13 @@
 """A run in stages under bad luck: a pause, a night's sleep, a part that fails, a silent far side, a person who stops it (rules S13, S17, S24)."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from actions import breaker
 from actions.contract import Rejected
 from actions.testing import Chaos, RecordingBackend
 from bot.configuration import Configuration
@@ -21,7 +23,7 @@ from runbooks.operation import Call, Plan, Reading
 from runbooks.run import ActionRun, RunState
 from runbooks.severity import IncidentClass, Severity
 from runbooks.value import Json
-from storage import incidents, locks, mitigations, runbook_versions, runs, switches, tasks
+from storage import breakers, incidents, locks, mitigations, runbook_versions, runs, switches, tasks
 from storage.database import Database, Tx
 from tests import acting
 from tests.flowing import StandingClock, context
@@ -54,8 +56,8 @@ class Refusing(RecordingBackend):
 class Ramped:
     """An incident and a run of four parts in stages, over the recording backend."""
 
-    def __init__(self, database: Database) -> None:
-        self.book = acting.runbook(acting.action(**STAGED))
+    def __init__(self, database: Database, **action: Any) -> None:
+        self.book = acting.runbook(acting.action(**{**STAGED, **action}))
         self.far = Refusing(answers={"load": {"value": 0.4}})
         for number, name in enumerate(NAMES, start=1):
             self.far.put(name, {"value": number})
@@ -123,6 +125,15 @@ class Ramped:
     def values(self) -> list[int]:
         """How the things stand."""
         return [self.far.things[name].value["value"] for name in NAMES]
+
+    def pause(self, by: str | None) -> None:
+        """Engage the kill switch, or let it go."""
+        value = {"by": by, "reason": "the backend lies", "at": self.clock.now().isoformat()} if by else None
+        self.ctx.write(lambda tx: switches.put(tx, "paused", value))
+
+    def broken(self) -> list[str]:
+        """What the breaker has taken out of service, by step."""
+        return [one.step for one in self.ctx.read(breakers.open_ones)]
 
     def held(self) -> dict[str, int]:
         """Who holds which of the things, by run."""
@@ -193,13 +204,12 @@ def test_a_silent_far_side_is_looked_up_and_not_asked_again(story: Ramped) -> No
 def test_a_pause_between_two_stages_stops_it_and_asks(story: Ramped) -> None:
     """Paused: no further part is touched, and after the pause a person takes back what was done."""
     story.begun()
-    value = {"by": "ben", "reason": "the backend lies", "at": story.clock.now().isoformat()}
-    story.ctx.write(lambda tx: switches.put(tx, "paused", value))
+    story.pause("ben")
     story.stage(seconds=60)
     run = story.run()
     assert (run.state, story.values()) == (RunState.INCONCLUSIVE, [9, 2, 3, 4])
     assert "paused all actions" in run.verdict_reason
-    story.ctx.write(lambda tx: switches.put(tx, "paused", None))
+    story.pause(None)
     story.ctx.write(lambda tx: undo.request(tx, story.ctx, run, by=BEN, reason="", now=story.clock.now()))
     story.work("undo")
     assert (story.run().state, story.values()) == (RunState.UNDONE, [1, 2, 3, 4])
@@ -280,3 +290,44 @@ def test_s12_without_the_locks_of_its_parts_a_sequence_begins_beside_another(
         monkeypatch.setattr(Plan, "targets", ())
     story.work("execute")
     assert (story.run(run.id).state is RunState.RUNNING) == bool(guard)
+
+
+def test_s15_a_ramp_that_the_far_side_refuses_at_once_counts_and_a_paused_one_does_not(story: Ramped) -> None:
+    """The first stage is refused: that is a bad end as any other's; stopped by a pause before it, it says nothing about the action."""
+    story.ctx = replace(story.ctx, policy=replace(story.ctx.policy, bad_ends=1))
+    run = story.confirmed()
+    story.work("execute")
+    story.pause("ben")
+    story.stage()
+    assert (story.run(run.id).state, story.held(), story.broken()) == (RunState.REFUSED, {}, [])
+    assert breaker.ended_badly(story.run(run.id)) is None
+    story.pause(None)
+    story.clock.pass_(hours=1)
+    run = story.confirmed()
+    story.work("execute")
+    story.far.refuses = frozenset(NAMES)
+    story.stage()
+    assert (story.run(run.id).state, story.values(), story.broken()) == (RunState.REFUSED, [1, 2, 3, 4], ["turn-up"])
+
+
+@pytest.mark.parametrize("pause", ["5m", "1h"])
+def test_s12_between_two_stages_every_part_stays_locked_however_long_the_pause(database: Database, pause: str) -> None:
+    """Until the next stage is begun, at the latest moment at which it may be, nobody else takes a part."""
+    story = Ramped(database, ramp={"pause": pause, "stop_when": "> 1"})
+    run = story.begun()
+    assert run.ramp is not None
+    assert run.ramp.next_at is not None
+    story.clock.at = run.ramp.next_at + story.ctx.policy.plan_life
+    assert story.held() == dict.fromkeys(NAMES, run.id)
+    story.stage()
+    assert story.values() == [9, 9, 9, 4]
+
+
+def test_s12_a_stage_never_shortens_what_is_held_for_longer(story: Ramped) -> None:
+    """The claim holds for the longest watch; the stages that follow leave that end where it is."""
+    run = story.confirmed()
+    story.work("execute")
+    name, until = lock_name(story.incident, "a"), story.clock.now() + timedelta(hours=3)
+    story.ctx.write(lambda tx: locks.take(tx, name, run_id=run.id, owner="ana", until_at=until, now=story.clock.now()))
+    story.stage()
+    assert story.ctx.read(lambda tx: locks.held(tx, [name], now=story.clock.now()))[name].until_at == until
