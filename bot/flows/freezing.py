@@ -35,7 +35,7 @@ def freezes(ctx: Context, incident: Incident, *, run: ActionRun | None, circle: 
         return []
     on = [freeze for freeze in ctx.policy.freezes if freeze.from_at <= now < freeze.until_at]
     helpers = _helpers(run, circle) if on else ()
-    return [replace(freeze, helpers=helpers, overridden_by=_lifted(run, freeze.name, circle)) for freeze in on]
+    return [replace(freeze, helpers=helpers, overridden_by=_lifted(run, freeze.name, circle, since=freeze.from_at)) for freeze in on]
 
 
 def deploys(tx: Tx, ctx: Context, incident: Incident, *, run: ActionRun | None, circle: Circle, now: datetime) -> list[Deploy]:
@@ -52,7 +52,7 @@ def deploys(tx: Tx, ctx: Context, incident: Incident, *, run: ActionRun | None, 
             until_at=change.changed_at + ctx.policy.deploy_life,
             author=change.author or "",
             helpers=helpers,
-            overridden_by=_lifted(run, change.title, circle),
+            overridden_by=_lifted(run, change.title, circle, since=change.changed_at),
         )
         for change in running
     ]
@@ -68,10 +68,10 @@ def _helpers(run: ActionRun | None, circle: Circle) -> tuple[str, ...]:
     return tuple(person.name for person in approval.overriders(tier=run.tier if run else Tier.R1, circle=circle))
 
 
-def _lifted(run: ActionRun | None, name: str, circle: Circle) -> str | None:
-    """Who lifted it for this run, if that person still may."""
+def _lifted(run: ActionRun | None, name: str, circle: Circle, *, since: datetime) -> str | None:
+    """Who lifted it for this run, if that person still may. What began after their word is another one, whatever its name."""
     word = run.freeze_override if run else None
-    if run is None or word is None or name not in word.names:
+    if run is None or word is None or name not in word.names or since > word.given_at:
         return None
     return word.by if approval.may_override(word.by, tier=run.tier, circle=circle) else None
 
