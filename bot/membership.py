@@ -14,7 +14,7 @@ from slack_sdk.errors import SlackApiError
 from bot.configuration import Configuration
 from runbooks.value import Json
 from storage import switches
-from storage.database import Database
+from storage.database import Database, Tx
 
 log = structlog.get_logger(__name__)
 
@@ -45,17 +45,17 @@ class Membership:
     def known(self) -> Configuration:
         """The configuration with every id and every member that was heard of."""
         ids, groups = self._database.read(lambda tx: (switches.get(tx, IDS), switches.get(tx, GROUPS)))
-        return self._configuration.with_slack_ids(_texts(ids)).with_user_groups(_lists(groups))
+        return self._configuration.with_slack_ids(_ids_of(ids, self._configuration.known_by_email)).with_user_groups(_lists(groups))
 
     def learn(self) -> bool:
         """Ask Slack for what is not known or may have changed; whether anything did."""
         return any([self._learned(IDS, self._ids()), self._learned(GROUPS, self._groups())])
 
     def _ids(self) -> dict[str, Json]:
-        known = self._kept(IDS)
-        wanted = {person: email for person, email in self._configuration.known_by_email.items() if person not in known}
+        known, emails = self._kept(IDS), self._configuration.known_by_email
+        wanted = {person: email for person, email in emails.items() if _email_of(known.get(person)) != email}
         asked = {person: self._by_email(email) for person, email in wanted.items() if self._due(f"id:{person}", MISSING_AGAIN_AFTER)}
-        return {person: slack_id for person, slack_id in asked.items() if slack_id}
+        return {person: {"id": slack_id, "email": emails[person]} for person, slack_id in asked.items() if slack_id}
 
     def _groups(self) -> dict[str, Json]:
         groups = self._configuration.user_groups
@@ -63,14 +63,19 @@ class Membership:
         return {team: members for team, members in asked.items() if members is not None}
 
     def _learned(self, name: str, found: Mapping[str, Json]) -> bool:
-        known = self._kept(name)
-        if not {key: value for key, value in found.items() if known.get(key) != value}:
-            return False
-        self._database.write(lambda tx: switches.put(tx, name, {**known, **found}), name="people")
-        return True
+        """Add what was found to what is kept by now: another replica may have kept more since this one asked."""
+
+        def merge(tx: Tx) -> bool:
+            known = _kept(tx, name)
+            if all(known.get(key) == value for key, value in found.items()):
+                return False
+            switches.put(tx, name, {**known, **found})
+            return True
+
+        return bool(found) and self._database.write(merge, name="people")
 
     def _kept(self, name: str) -> dict[str, Any]:
-        return dict(self._database.read(lambda tx: switches.get(tx, name)) or {})
+        return self._database.read(lambda tx: _kept(tx, name))
 
     def _due(self, name: str, seconds: float) -> bool:
         now = self._monotonic()
@@ -94,8 +99,21 @@ class Membership:
             return None
 
 
-def _texts(found: Json) -> dict[str, str]:
-    return {key: str(value) for key, value in found.items()} if isinstance(found, Mapping) else {}
+def _kept(tx: Tx, name: str) -> dict[str, Any]:
+    found = switches.get(tx, name)
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def _ids_of(found: Json, emails: Mapping[str, str]) -> dict[str, str]:
+    """The ids by person. One that was found by another e-mail address than today's is somebody else's, perhaps, and is left out."""
+    kept = found if isinstance(found, Mapping) else {}
+    mine = {person: one for person, one in kept.items() if _email_of(one) in {None, emails.get(person)}}
+    return {person: str(one["id"]) if isinstance(one, Mapping) else str(one) for person, one in mine.items()}
+
+
+def _email_of(one: Json) -> str | None:
+    """The address that an id was found by; None where it was not kept: older versions wrote the id's text alone."""
+    return str(one["email"]) if isinstance(one, Mapping) else None
 
 
 def _lists(found: Json) -> dict[str, tuple[str, ...]]:

@@ -1,12 +1,14 @@
 """Who people and teams are in Slack, asked at the wire of a scripted Slack."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from bot.configuration import parse
-from bot.membership import GROUPS_AGAIN_AFTER, Membership
+from bot.membership import GROUPS, GROUPS_AGAIN_AFTER, IDS, Membership
 from bot.slack.messenger import client
+from storage import switches
 from storage.database import Database
 from tests.slack_wire import Wire, serving
 
@@ -37,9 +39,9 @@ class Time:
         return self.now
 
 
-def membership(wire: Wire, database: Database, time: Time) -> Membership:
+def membership(wire: Wire, database: Database, time: Time, *, file: str = FILE) -> Membership:
     """The file above, joined with what this Slack knows."""
-    return Membership(configuration=parse(FILE), database=database, client=client(bot_token="xoxb-1", api_url=wire.url), monotonic=time)
+    return Membership(configuration=parse(file), database=database, client=client(bot_token="xoxb-1", api_url=wire.url), monotonic=time)
 
 
 def members(known: Membership) -> list[str]:
@@ -80,3 +82,51 @@ def test_a_slack_that_does_not_answer_takes_nobodys_rights(wire: Wire, database:
     later = membership(wire, database, time)
     assert not later.learn()
     assert members(later) == ["ana", "chika"]
+
+
+def ben(known: Membership) -> str | None:
+    """Ben's Slack id."""
+    found = known.known().directory.person("ben")
+    return found.slack_id if found else None
+
+
+def test_another_email_is_another_slack_id(wire: Wire, database: Database) -> None:
+    """After the file names another address, Slack is asked anew, and the old address's id is nobody's until it has answered."""
+    wire.emails = {"ben@example.com": "U0BEN12345", "ben@example.org": "U0BEN67890"}
+    first = membership(wire, database, Time())
+    assert first.learn()
+    assert ben(first) == "U0BEN12345"
+    moved = membership(wire, database, Time(), file=FILE.replace("ben@example.com", "ben@example.org"))
+    assert ben(moved) is None
+    assert moved.learn()
+    assert ben(moved) == "U0BEN67890"
+    asked = len(wire.of("users.lookupByEmail"))
+    assert not membership(wire, database, Time(), file=FILE.replace("ben@example.com", "ben@example.org")).learn()
+    assert len(wire.of("users.lookupByEmail")) == asked
+
+
+def test_an_id_from_before_addresses_were_kept_holds_until_slack_is_asked(wire: Wire, database: Database) -> None:
+    """The id alone, as older versions wrote it, is read; Slack is asked once, and its answer takes its place."""
+    database.write(lambda tx: switches.put(tx, IDS, {"ben": "U0BEN12345"}))
+    found = membership(wire, database, Time())
+    assert ben(found) == "U0BEN12345"
+    wire.emails = {"ben@example.com": "U0BEN67890"}
+    assert found.learn()
+    assert ben(found) == "U0BEN67890"
+
+
+def test_a_slower_replica_does_not_put_back_an_old_list(wire: Wire, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another replica wrote about another team between this one's question and its word stays."""
+    wire.groups = {"S0WEB12345": ["U0CHIKA123"]}
+    found = membership(wire, database, Time())
+    database.write(lambda tx: switches.put(tx, GROUPS, {"ops": ["U0OLD12345"]}))
+    write = database.write
+
+    def late(*args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(database, "write", write)
+        write(lambda tx: switches.put(tx, GROUPS, {"ops": []}))
+        return write(*args, **more)
+
+    monkeypatch.setattr(database, "write", late)
+    assert found.learn()
+    assert database.read(lambda tx: switches.get(tx, GROUPS)) == {"ops": [], "web": ["U0CHIKA123"]}
