@@ -54,15 +54,20 @@ Open = Callable[..., Window]
 
 
 @pytest.fixture(scope="module")
-def harbor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("harbor")) as url:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this workspace keeps its data; a worker that comes back to this file gets another."""
+    return tmp_path_factory.mktemp("harbor")
+
+
+@pytest.fixture(scope="module")
+def harbor(folder: Path) -> Iterator[str]:
+    with served(folder) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def bot(harbor: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
-    data = next(path for path in tmp_path_factory.getbasetemp().iterdir() if path.name.startswith("harbor"))
-    with running_bot(harbor, data) as bot:
+def bot(harbor: str, folder: Path) -> Iterator[Bot]:
+    with running_bot(harbor, folder) as bot:
         yield bot
 
 
