@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from runbooks.timeline import Entry
 
+_PEOPLE = frozenset({"owner", "person", "carrier"})
+"""Fields of a payload that hold a person's id."""
+
 
 def named(entries: Sequence[Entry], names: Mapping[str, str]) -> list[Entry]:
     """The entries as people say them; `names` are by id.
@@ -23,4 +26,5 @@ def named(entries: Sequence[Entry], names: Mapping[str, str]) -> list[Entry]:
 def _named(entry: Entry, place: re.Pattern[str], names: Mapping[str, str]) -> Entry:
     said = place.sub(lambda found: names[found[1]], entry.summary)
     actor = entry.actor.model_copy(update={"id": names.get(entry.actor.id, entry.actor.id)}) if entry.actor.is_human else entry.actor
-    return entry.model_copy(update={"summary": said, "actor": actor})
+    payload = {key: names.get(str(value), value) if key in _PEOPLE else value for key, value in entry.payload.items()}
+    return entry.model_copy(update={"summary": said, "actor": actor, "payload": payload})

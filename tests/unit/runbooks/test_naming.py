@@ -38,3 +38,10 @@ def test_an_unknown_id_stays_an_id() -> None:
     """Somebody who is no longer in muster.yaml is still on record by id."""
     (found,) = named([entry("carl approves it.", by="carl")], NAMES)
     assert (found.summary, found.actor.id) == ("carl approves it.", "carl")
+
+
+def test_whom_to_ask_is_a_name_too() -> None:
+    """The post-mortem's owner stands in a payload by id, and is read by name; other fields stay as they are."""
+    asked = entry("Opened.").model_copy(update={"payload": {"owner": "ben", "step": "ana"}})
+    (found,) = named([asked], NAMES)
+    assert found.payload == {"owner": "Ben Okafor", "step": "ana"}
