@@ -149,6 +149,8 @@ class Tour:
         dialog.get_by_role("button", name="Resolve", exact=True).wait_for()
         if revert and dialog.get_by_text("still in force").count():
             self.ana.choose("Revert now", among="still in force")
+        if dialog.get_by_text("Still to be cleaned up").count():
+            self.ana.choose("Ana Silva", among="Carrier")
         self.ana.submit("Resolve")
         self.ana.dismiss()
         self.demo.until(lambda: self.demo.state(number) == "resolved", within=120)
