@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from actions import releases
 from actions.contract import CallInvalid
+from actions.toolkit import releases
 from actions.wording import limit, number
 from runbooks.duration import Threshold, in_words
 from runbooks.errors import LabelMissing, MusterError, TemplateInvalid

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from actions.contract import Backend
-from actions.several import Several
+from actions.together.several import Several
 from runbooks.errors import MusterError, NotFound
 from runbooks.operation import SEVERAL, Call, Operation
 

@@ -17,8 +17,8 @@ from actions.planning import PlanRefused, Request
 from actions.redaction import redact
 from actions.registry import Registry
 from actions.saying import changed, drift, lower, name_of, parts_looked_at, refused
-from actions.sequences import joined
-from actions.several import SEQUENCE, AsOne
+from actions.together.sequences import joined
+from actions.together.several import SEQUENCE, AsOne
 from runbooks.errors import LabelMissing, NotFound, TemplateInvalid
 from runbooks.operation import AGO, Call, Check, Measurement, Operation, Outcome, OutcomeStatus, Plan, Proposal, Reading
 from runbooks.rendering import render_arguments, render_bind

@@ -2,7 +2,7 @@
 
 from actions.contract import Backend, BackendError, Throttled
 from actions.redaction import redact
-from actions.several import AsOne
+from actions.together.several import AsOne
 from actions.wording import spoken
 from runbooks.operation import Outcome, OutcomeStatus, Plan, Reading
 from runbooks.value import Json

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from actions.addresses import host
 from actions.backends.evidence import Evidence, Source
 from actions.backends.manual import Manual
 from actions.backends.metrics import Metrics
@@ -12,6 +11,7 @@ from actions.backends.web import Web
 from actions.contract import Backend
 from actions.evidence import Passing
 from actions.registry import Registry
+from actions.toolkit.addresses import host
 from runbooks.value import Json
 
 PAGES: Mapping[str, str] = {"prompts and outputs": "/exchanges?limit=200", "application log": "/log?stage=app&limit=200"}

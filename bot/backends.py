@@ -9,7 +9,7 @@ from actions.backends.pagerduty import PAGE, PagerDuty
 from actions.contract import Backend
 from actions.evidence import Preserving, Vault
 from actions.registry import Bound, Registry
-from actions.units import ReleaseUnits, Unit, UnitPart
+from actions.together.units import ReleaseUnits, Unit, UnitPart
 from actions.worlds import simulated_evidence
 from bot.configuration import BackendPlan, Configuration, manifest
 from bot.configuration.schema import UnitPartEntry

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 from actions.comparing import Comparing, deadline
 from actions.contract import BackendError, CallInvalid, OutcomeUnknown, Rejected, TargetMissing
-from actions.credentials import signed_in
 from actions.kinds import BackendKind, Options, Secrets
 from actions.redaction import redact
-from actions.wire import Answer, Wire, refuse
+from actions.toolkit.credentials import signed_in
+from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Proposal, Reading
 from runbooks.severity import Tier
 from runbooks.value import Json

@@ -8,11 +8,11 @@ https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_SetDesiredCapacity.
 import re
 from typing import Any
 
-from actions import aws
 from actions.comparing import Comparing
 from actions.contract import CallInvalid, TargetMissing
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import CLUSTER_SCALE
+from actions.toolkit import aws
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -122,7 +122,7 @@ def _note(reading: Reading) -> str:
 
 
 def build(options: Options, secrets: Secrets) -> AutoScaling:
-    """See `actions.aws.account` for region, profile, role and endpoint_url."""
+    """See `actions.toolkit.aws.account` for region, profile, role and endpoint_url."""
     return AutoScaling(account=aws.account(options, secrets), environment=options.text("environment"))
 
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from actions.addresses import Guarded, Host, Resolve, host, resolved
 from actions.comparing import Comparing
 from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, Rejected
-from actions.credentials import signed_in
-from actions.jsonpath import at
 from actions.kinds import BackendKind, Options, Secrets
 from actions.redaction import redact
-from actions.wire import Answer, Wire, refuse
+from actions.toolkit.addresses import Guarded, Host, Resolve, host, resolved
+from actions.toolkit.credentials import signed_in
+from actions.toolkit.jsonpath import at
+from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Proposal, Reading
 from runbooks.severity import Tier
 from runbooks.value import Json

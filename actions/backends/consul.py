@@ -14,11 +14,11 @@ from urllib.parse import quote, urlsplit
 
 from actions.comparing import afterwards, before, deadline
 from actions.contract import CallInvalid, Conflict, OutcomeUnknown, TargetMissing, Unreachable
-from actions.credentials import signed_in
 from actions.kinds import BackendKind, Options, Secrets
-from actions.loopback import checked
 from actions.operations import RETRIES_CAP
-from actions.wire import Wire, refuse
+from actions.toolkit.credentials import signed_in
+from actions.toolkit.loopback import checked
+from actions.toolkit.wire import Wire, refuse
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 

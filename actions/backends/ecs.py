@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from actions import aws, marks
 from actions.comparing import Comparing
 from actions.contract import CallInvalid, TargetMissing
 from actions.kinds import BackendKind, Options, Secrets
-from actions.marks import Marked, Marks
 from actions.operations import CLUSTER_SCALE, MODEL_ROLLBACK
+from actions.toolkit import aws, marks
+from actions.toolkit.marks import Marked, Marks
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -180,7 +180,7 @@ def _counted(number: int) -> str:
 
 
 def build(options: Options, secrets: Secrets) -> Ecs:
-    """See `actions.aws.account` for the account's options, `actions.marks` for what marks a revision as good."""
+    """See `actions.toolkit.aws.account` for the account's options, `actions.toolkit.marks` for what marks a revision as good."""
     return Ecs(account=aws.account(options, secrets), environment=options.text("environment"), marks=marks.marks(options))
 
 

@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 from urllib.parse import urlencode, urlsplit
 
-from actions.addresses import Guarded, Host, Place, Resolve, host, resolved
 from actions.comparing import deadline
 from actions.contract import BackendError, CallInvalid, OutcomeUnknown
-from actions.credentials import Headers, signed_in
 from actions.evidence import Vault
 from actions.kinds import BackendKind, OnlyReads, Options, Secrets
 from actions.redaction import redact
-from actions.wire import Answer, Wire, refuse
+from actions.toolkit.addresses import Guarded, Host, Place, Resolve, host, resolved
+from actions.toolkit.credentials import Headers, signed_in
+from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.errors import MusterError
 from runbooks.evidence import Piece, Snapshot, digest, grouped, sealed
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Reading

@@ -1,7 +1,7 @@
 """OpenFeature's flagd: `flag.disable` and `flag.set` write a flag's `state` into the file of flag definitions that flagd reads.
 
 https://flagd.dev/reference/flag-definitions/. The new file takes the old one's place by renaming, and nothing but that one word differs.
-Musters exclude each other by a lock (`actions.rewriting`); whoever else edits the flag is noticed by its definition.
+Musters exclude each other by a lock (`actions.toolkit.rewriting`); whoever else edits the flag is noticed by its definition.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from actions.comparing import TimeUp, deadline
 from actions.contract import Conflict, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Unreachable
-from actions.flags import OPERATIONS, Flags, entry, flag_name, text
 from actions.kinds import BackendKind, Options, Secrets
-from actions.rewriting import locked, parsed, put, text_of, with_scalars
+from actions.toolkit.flags import OPERATIONS, Flags, entry, flag_name, text
+from actions.toolkit.rewriting import locked, parsed, put, text_of, with_scalars
 from runbooks.operation import Call, Reading
 from runbooks.value import Json
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from actions.comparing import before, deadline
 from actions.contract import CallInvalid, TargetMissing
-from actions.flags import OPERATIONS, RemoteFlags, entry, flag_name, moment, quoted, rows, text, token_of
 from actions.kinds import BackendKind, Options, Secrets
+from actions.toolkit.flags import OPERATIONS, RemoteFlags, entry, flag_name, moment, quoted, rows, text, token_of
 from runbooks.operation import Call, Proposal, Reading
 from runbooks.value import Json
 

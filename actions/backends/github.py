@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from actions.contract import CallInvalid, Rejected, Throttled
 from actions.kinds import BackendKind, Options, Secrets
-from actions.started import Starting, plain_name
-from actions.wire import Answer, Wire, refuse, retry_after
+from actions.toolkit.started import Starting, plain_name
+from actions.toolkit.wire import Answer, Wire, refuse, retry_after
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Reading
 from runbooks.severity import Tier
 from runbooks.value import Json

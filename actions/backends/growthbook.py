@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from actions.comparing import deadline
 from actions.contract import CallInvalid, Rejected, TargetMissing
-from actions.flags import OPERATIONS, RemoteFlags, entry, flag_name, moment, quoted, rows, text, token_of
 from actions.kinds import BackendKind, Options, Secrets
-from actions.wire import Answer
+from actions.toolkit.flags import OPERATIONS, RemoteFlags, entry, flag_name, moment, quoted, rows, text, token_of
+from actions.toolkit.wire import Answer
 from runbooks.operation import Call, Proposal, Reading
 from runbooks.value import Json
 

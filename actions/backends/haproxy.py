@@ -17,10 +17,10 @@ from pathlib import Path
 from actions.comparing import Comparing, deadline
 from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Unreachable
 from actions.kinds import BackendKind, Options, Secrets
-from actions.loopback import checked
 from actions.operations import RETRIES_CAP, ROUTE_SWITCH
 from actions.redaction import redact
-from actions.rewriting import locked, put, text_of
+from actions.toolkit.loopback import checked
+from actions.toolkit.rewriting import locked, put, text_of
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 
 from actions.comparing import deadline, same
 from actions.contract import BackendError, CallInvalid, Conflict, Rejected, TargetMissing, Throttled
-from actions.flags import OPERATIONS, RemoteFlags, entry, flag_name, moment, quoted, rows, text, token_of
 from actions.kinds import BackendKind, Options, Secrets
-from actions.wire import LONGEST_WAIT, Answer
+from actions.toolkit.flags import OPERATIONS, RemoteFlags, entry, flag_name, moment, quoted, rows, text, token_of
+from actions.toolkit.wire import LONGEST_WAIT, Answer
 from runbooks.operation import Call, Proposal, Reading
 from runbooks.value import Json
 

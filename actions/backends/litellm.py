@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from actions.comparing import Comparing, deadline
 from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, TargetMissing, Unreachable
-from actions.credentials import signed_in
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import LIMIT_SET, ROUTE_SWITCH
-from actions.wire import Wire, refuse
+from actions.toolkit.credentials import signed_in
+from actions.toolkit.wire import Wire, refuse
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from actions.comparing import deadline
 from actions.contract import CallInvalid, Rejected
-from actions.credentials import signed_in
 from actions.kinds import BackendKind, OnlyReads, Options, Secrets
-from actions.wire import Wire, refuse
+from actions.toolkit.credentials import signed_in
+from actions.toolkit.wire import Wire, refuse
 from runbooks.operation import AGO, Argument, ArgumentType, Call, Operation, Reading
 from runbooks.value import Json
 

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from actions import marks
 from actions.comparing import Comparing, before, deadline
 from actions.contract import CallInvalid, OutcomeUnknown, TargetMissing
 from actions.kinds import BackendKind, Options, Secrets
-from actions.marks import Marked, Marks
 from actions.operations import MODEL_ROLLBACK
 from actions.redaction import redact
-from actions.wire import Answer, Wire, refuse
+from actions.toolkit import marks
+from actions.toolkit.marks import Marked, Marks
+from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 

@@ -13,7 +13,7 @@ import pagerduty
 
 from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, Unreachable
 from actions.kinds import BackendKind, Options, Secrets
-from actions.wire import Answer, refuse
+from actions.toolkit.wire import Answer, refuse
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Proposal, Reading
 from runbooks.severity import Tier
 from runbooks.value import Json

@@ -10,8 +10,8 @@ from typing import Any
 
 from actions.contract import CallInvalid, OutcomeUnknown, Rejected
 from actions.kinds import BackendKind, Options, Secrets
-from actions.started import Starting, plain_name
-from actions.wire import Answer, Wire, refuse
+from actions.toolkit.started import Starting, plain_name
+from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Reading
 from runbooks.severity import Tier
 from runbooks.value import Json

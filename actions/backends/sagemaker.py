@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from actions import aws, marks
 from actions.comparing import Comparing, afterwards, before
 from actions.contract import CallInvalid, Conflict, Rejected
 from actions.kinds import BackendKind, Options, Secrets
-from actions.marks import Marked, Marks
 from actions.operations import MODEL_ROLLBACK, ROUTE_SWITCH
 from actions.redaction import redact
+from actions.toolkit import aws, marks
+from actions.toolkit.marks import Marked, Marks
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -235,7 +235,7 @@ def _weights(call: Call, reading: Reading) -> dict[str, float]:
 
 
 def build(options: Options, secrets: Secrets) -> SageMaker:
-    """See `actions.aws.account` for the account's options, `actions.marks` for what marks a configuration as good.
+    """See `actions.toolkit.aws.account` for the account's options, `actions.toolkit.marks` for what marks a configuration as good.
 
     Raises:
         SettingsInvalid: an option cannot be meant.

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from actions.contract import BackendError, CallInvalid, OutcomeUnknown
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import CLUSTER_SCALE, FLAG_DISABLE, FLAG_SET, LIMIT_SET, MODEL_ROLLBACK, RETRIES_CAP, ROUTE_SWITCH
-from actions.releases import Release, facts
-from actions.wire import Answer, Wire, refuse
+from actions.toolkit.releases import Release, facts
+from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from actions import aws
 from actions.comparing import Comparing
 from actions.contract import BackendError, CallInvalid, OutcomeUnknown, TargetMissing
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import LIMIT_SET, ROUTE_SWITCH
 from actions.redaction import redact
+from actions.toolkit import aws
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -192,7 +192,7 @@ def _labelled(ask: aws.Asking, name: str, label: str, version: int) -> None:
 
 
 def build(options: Options, secrets: Secrets) -> Parameters:
-    """Options beside those of `actions.aws.account`: `below` (needed), `bounds`, `choices`, `label`.
+    """Options beside those of `actions.toolkit.aws.account`: `below` (needed), `bounds`, `choices`, `label`.
 
     Raises:
         SettingsInvalid: one of them cannot be meant.

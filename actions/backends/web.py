@@ -8,11 +8,11 @@ import re
 import time
 from urllib.parse import urljoin, urlsplit
 
-from actions.addresses import Guarded, Host, Place, Resolve, host, resolved
 from actions.contract import BackendError, CallInvalid, NotPermitted, Rejected, Unreachable
-from actions.jsonpath import at
 from actions.kinds import BackendKind, OnlyReads, Options, Secrets
-from actions.wire import Answer, Wire, refuse
+from actions.toolkit.addresses import Guarded, Host, Place, Resolve, host, resolved
+from actions.toolkit.jsonpath import at
+from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Reading
 from runbooks.value import Json
 

@@ -12,7 +12,7 @@ from actions.comparing import deadline
 from actions.contract import NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Throttled, Unreachable
 from actions.kubernetes.access import Access
 from actions.redaction import redact
-from actions.wire import MOST_REASON, Answer, Wire, retry_after
+from actions.toolkit.wire import MOST_REASON, Answer, Wire, retry_after
 from runbooks.value import Json
 
 WHO = "Kubernetes"

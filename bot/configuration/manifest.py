@@ -6,7 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from actions.contract import Rejected
-from actions.units import KnownRelease
+from actions.together.units import KnownRelease
 from bot.configuration import Configuration, checks
 from bot.configuration.reading import fitted, read_file
 from bot.configuration.schema import Manifest, ReleaseEntry, ReleaseUnitEntry

@@ -5,7 +5,7 @@ It is looked at until it is done or the post-mortem is written; what is open whe
 
 from datetime import datetime, timedelta
 
-from actions import releases
+from actions.toolkit import releases
 from actions.wording import limit, number
 from bot.flows.context import Context
 from bot.flows.errors import Refused

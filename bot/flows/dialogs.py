@@ -3,7 +3,8 @@
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from actions import guards, releases
+from actions import guards
+from actions.toolkit import releases
 from bot.flows import breaking, freezing, stop
 from bot.flows.context import Context
 from bot.flows.drawing import buttons, card, freshness_of, roles

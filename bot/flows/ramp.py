@@ -7,7 +7,7 @@ blindly. What stops it takes back in reverse what was done; a person who stops i
 from datetime import datetime, timedelta
 
 from actions import guards
-from actions.stages import part_of, size, together, total
+from actions.together.stages import part_of, size, together, total
 from actions.wording import limit, number
 from bot.flows import breaking, execute, mend, permit, register, stop, undo
 from bot.flows.context import Context

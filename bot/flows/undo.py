@@ -6,7 +6,7 @@ If somebody else has changed the target meanwhile, that is said and nothing is o
 from datetime import datetime, timedelta
 
 from actions import guards
-from actions.stages import carried_out
+from actions.together.stages import carried_out
 from bot.flows import cleanup, register, standing
 from bot.flows.context import Context
 from bot.flows.errors import Refused

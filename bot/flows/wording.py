@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from actions.stages import carried_out, size, total
+from actions.together.stages import carried_out, size, total
 from actions.wording import number
 from bot.flows.context import Context
 from runbooks.duration import in_words

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from actions.addresses import Host
 from actions.backends.call import KIND, Calls, build
 from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, Rejected
 from actions.kinds import Options
 from actions.registry import Registry
 from actions.testing import CHECKS, Check, Subject
+from actions.toolkit.addresses import Host
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call, OutcomeStatus, Reading
 from runbooks.severity import Tier

@@ -8,13 +8,13 @@ from typing import Any
 import botocore.session
 import pytest
 
-from actions import aws
 from actions.backends.sagemaker import KIND, SageMaker
 from actions.contract import CallInvalid, OutcomeUnknown, Rejected
 from actions.kinds import Options
-from actions.marks import Marks
 from actions.planning import PlanRefused
 from actions.testing import CHECKS, Check, Subject
+from actions.toolkit import aws
+from actions.toolkit.marks import Marks
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call, OutcomeStatus
 from tests.parts.amazon import PATIENT, TROUBLES, act, built, check_class, check_trouble, rollback

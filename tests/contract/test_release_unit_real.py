@@ -12,7 +12,7 @@ from actions.backends import flagd, ssm
 from actions.kinds import Options
 from actions.registry import Bound, Registry
 from actions.runner import Runner
-from actions.units import KnownRelease, ReleaseUnits, Unit, UnitPart
+from actions.together.units import KnownRelease, ReleaseUnits, Unit, UnitPart
 from runbooks.operation import Outcome, OutcomeStatus, Plan
 from tests.acting import LABELS, NOW, action, runbook
 from tests.parts.amazon import built

@@ -16,7 +16,7 @@ CONTRACTS = {one["id"]: one["name"] for one in tomllib.loads((ROOT / "pyproject.
 TRESPASSES = {
     "diamond": ("storage/inbox.py", "import actions.contract"),
     "core-is-pure": ("runbooks/duration.py", "import httpx"),
-    "actions-do": ("actions/wire.py", "import sqlalchemy"),
+    "actions-do": ("actions/toolkit/wire.py", "import sqlalchemy"),
     "storage-remembers": ("storage/seen.py", "import httpx"),
     "tables-stay-home": ("bot/duty.py", "import storage.tables"),
     "flows-are-deaf": ("bot/flows/home.py", "import slack_sdk"),
@@ -28,6 +28,7 @@ TRESPASSES = {
     "pages-only-show": ("bot/pages/__init__.py", "import slack_sdk"),
     "workspace-is-a-stranger": ("bot/workspace/ids.py", "import runbooks.alert"),
     "simulation-is-a-stranger": ("actions/simulation/noise.py", "import runbooks.alert"),
+    "actions-layers": ("actions/toolkit/marks.py", "import actions.runner"),
     "backends-alone": ("actions/backends/manual.py", "import actions.backends.web"),
 }
 """One import for each contract that it must catch. `bot-layers` has a test of its own."""

@@ -14,8 +14,8 @@ from actions.backends.envoy.runtime import AllRetries, ClusterRetries, Weights
 from actions.comparing import deadline
 from actions.contract import CallInvalid
 from actions.kinds import BackendKind, Options, Secrets
-from actions.loopback import checked
 from actions.operations import LIMIT_SET, RETRIES_CAP, ROUTE_SWITCH
+from actions.toolkit.loopback import checked
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 

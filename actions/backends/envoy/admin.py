@@ -6,7 +6,7 @@ from typing import Any
 
 from actions.backends.envoy.routes import Route, routes_of
 from actions.contract import CallInvalid, OutcomeUnknown, Rejected
-from actions.wire import Answer, Wire, refuse
+from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.value import Json
 
 WHO = "Envoy"

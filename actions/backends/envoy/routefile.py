@@ -17,7 +17,7 @@ from actions.backends.envoy.admin import Admin, Left
 from actions.backends.envoy.routes import RATE_LIMIT, Route, attempts_in_words, attempts_of, bucket_of
 from actions.comparing import before, deadline, same
 from actions.contract import BackendError, CallInvalid, Conflict, OutcomeUnknown, Rejected, TargetMissing, Unreachable
-from actions.rewriting import Place, locked, parsed, put, text_of, with_scalars
+from actions.toolkit.rewriting import Place, locked, parsed, put, text_of, with_scalars
 from runbooks.operation import Call, Proposal, Reading
 from runbooks.value import Json
 

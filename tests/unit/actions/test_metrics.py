@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from actions.backends.metrics import MOST_BOUND, Metrics, bound, quoted
 from actions.contract import CallInvalid, Rejected
-from actions.wire import Answer
+from actions.toolkit.wire import Answer
 from runbooks.operation import Call
 
 

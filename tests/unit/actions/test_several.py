@@ -8,9 +8,9 @@ import pytest
 from actions.contract import Backend, BackendError, CallInvalid, Conflict, OutcomeUnknown, Rejected, Throttled, Unreachable
 from actions.planning import PlanRefused
 from actions.registry import Registry
-from actions.several import Several, several
-from actions.stages import part_of, size
 from actions.testing import CHECKS, Chaos, Check, RecordingBackend, Subject
+from actions.together.several import Several, several
+from actions.together.stages import part_of, size
 from runbooks.operation import Call, OutcomeStatus, Plan, Reading
 from runbooks.severity import Tier
 from runbooks.value import Json

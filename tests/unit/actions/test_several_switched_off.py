@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from actions import several
 from actions.contract import Rejected
-from actions.several import Standing
 from actions.testing import RecordingBackend
+from actions.together import several
+from actions.together.several import Standing
 from runbooks.operation import Call, OutcomeStatus, Plan, Reading
 from runbooks.value import Json
 from tests.acting import LABELS, action, plan, runbook, runner

@@ -8,10 +8,10 @@ from actions.contract import CallInvalid, TargetMissing
 from actions.operations import MODEL_ROLLBACK
 from actions.planning import PlanRefused
 from actions.registry import Bound, Registry
-from actions.releases import candidates, known
 from actions.runner import Runner
 from actions.testing import CHECKS, Check, RecordingBackend, Subject
-from actions.units import KnownRelease, ReleaseUnits, Unit, UnitPart
+from actions.together.units import KnownRelease, ReleaseUnits, Unit, UnitPart
+from actions.toolkit.releases import candidates, known
 from runbooks.operation import Argument, ArgumentType, Call, Operation, OutcomeStatus, Proposal, Reading
 from runbooks.severity import Tier
 from tests.acting import LABELS, NOW, action, backend, runbook

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions.addresses import Host, host
 from actions.backends.web import Web, build
 from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Unreachable
-from actions.jsonpath import at
 from actions.kinds import Options
+from actions.toolkit.addresses import Host, host
+from actions.toolkit.jsonpath import at
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call
 

@@ -21,7 +21,7 @@ from actions.contract import (
     Throttled,
     Unreachable,
 )
-from actions.wire import Answer, Wire, refuse, retry_after, translated
+from actions.toolkit.wire import Answer, Wire, refuse, retry_after, translated
 from bot.secret import SecretMissing
 from runbooks.operation import Reading
 

@@ -11,12 +11,12 @@ import botocore.exceptions
 import pytest
 from botocore.exceptions import ClientError
 
-from actions import aws
-from actions.aws import Account, Sdk, failed, refused
 from actions.backends.autoscaling import KIND
 from actions.comparing import TimeUp
 from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Throttled, Unreachable
 from actions.kinds import Options
+from actions.toolkit import aws
+from actions.toolkit.aws import Account, Sdk, failed, refused
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call
 

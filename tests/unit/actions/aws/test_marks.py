@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from actions import marks, releases
 from actions.contract import CallInvalid, Probing
 from actions.kinds import Options
-from actions.marks import Marked, Marks
+from actions.toolkit import marks, releases
+from actions.toolkit.marks import Marked, Marks
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call, Reading
 
@@ -71,7 +71,7 @@ def test_ten_are_shown_and_the_good_one_is_among_them() -> None:
 
 
 def test_what_is_shown_can_be_chosen_from() -> None:
-    """The facts are what `actions.releases` reads: only the known good ones are candidates."""
+    """The facts are what `actions.toolkit.releases` reads: only the known good ones are candidates."""
     found = reading(release(1, good=True, score=0.9), release(2), release(3, good=False), present=release(4))
     assert [one.version for one in releases.known(found)] == ["v4", "v3", "v2", "v1"]
     assert [one.version for one in releases.candidates(found)] == ["v1"]

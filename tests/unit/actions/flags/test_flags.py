@@ -12,9 +12,9 @@ import yaml
 
 from actions.backends import flagd, flagsmith, growthbook, launchdarkly, unleash
 from actions.contract import CallInvalid, NotPermitted, Unreachable
-from actions.flags import OPERATIONS, entry, flag_name, moment, rows, text, wanted
 from actions.kinds import BackendKind, Options
 from actions.operations import SHARED
+from actions.toolkit.flags import OPERATIONS, entry, flag_name, moment, rows, text, wanted
 from runbooks.errors import MusterError, SettingsInvalid
 from runbooks.operation import Call, Reading
 from tests.parts.flagging import disable, switch

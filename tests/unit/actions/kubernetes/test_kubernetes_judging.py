@@ -15,7 +15,7 @@ from actions.kubernetes.names import Resource, named
 from actions.kubernetes.ownership import changed, records_scaling
 from actions.kubernetes.scaling import Scaling, limits
 from actions.kubernetes.writing import Seen, compare_and_set, digest
-from actions.wire import Answer
+from actions.toolkit.wire import Answer
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call, Reading
 

@@ -8,7 +8,7 @@ from actions.backends.envoy import KIND
 from actions.backends.envoy.routes import attempts_of, named, routes_of
 from actions.contract import CallInvalid
 from actions.kinds import Options
-from actions.loopback import is_loopback
+from actions.toolkit.loopback import is_loopback
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from actions.comparing import TimeUp, deadline
 from actions.contract import CallInvalid, Rejected, TargetMissing
-from actions.rewriting import locked, put, text_of, with_scalars
+from actions.toolkit.rewriting import locked, put, text_of, with_scalars
 
 TEXT = """\
 # by hand
@@ -135,7 +135,7 @@ AS_SOMEBODY = """
 import os, sys
 from pathlib import Path
 from actions.contract import NotPermitted
-from actions.rewriting import put, text_of
+from actions.toolkit.rewriting import put, text_of
 if os.geteuid() == 0:
     os.setresuid(65534, 65534, 65534)
 for does in (lambda: put(Path(sys.argv[1]), "mine"), lambda: text_of(Path(sys.argv[2]))):

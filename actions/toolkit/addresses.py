@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from actions.contract import BackendError, CallInvalid, NotPermitted, Unreachable
-from actions.wire import Answer, Wire
+from actions.toolkit.wire import Answer, Wire
 from runbooks.value import Json
 
 Resolve = Callable[[str, int], list[str]]

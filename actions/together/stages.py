@@ -1,6 +1,6 @@
 """A ramp's stages: first one part of a plan, then two, then four (rule S13). Each stage is a plan of its own."""
 
-from actions.several import several
+from actions.together.several import several
 from runbooks.operation import Call, Plan, Reading
 from runbooks.run import ActionRun
 
@@ -33,7 +33,7 @@ def part_of(plan: Plan, start: int, stop: int) -> Plan:
 
 
 def together(readings: list[Reading]) -> Reading:
-    """The readings of several parts as one, as `actions.several.Several` reads them."""
+    """The readings of several parts as one, as `actions.together.several.Several` reads them."""
     revisions = [one.revision for one in readings]
     return Reading(
         value=[one.value for one in readings],

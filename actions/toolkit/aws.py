@@ -19,7 +19,7 @@ from actions.comparing import deadline
 from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Throttled, Unreachable
 from actions.kinds import Options, Secrets
 from actions.redaction import redact
-from actions.wire import MOST_REASON, retry_after
+from actions.toolkit.wire import MOST_REASON, retry_after
 from runbooks.operation import Call
 from runbooks.value import Json
 

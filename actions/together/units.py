@@ -7,12 +7,12 @@ read from the parts and never remembered: a part that fits no release was change
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from actions import releases
 from actions.contract import BackendError, CallInvalid, TargetMissing
 from actions.operations import MODEL_ROLLBACK
 from actions.registry import Registry
-from actions.releases import Release
-from actions.several import AsOne, Part, tried
+from actions.together.several import AsOne, Part, tried
+from actions.toolkit import releases
+from actions.toolkit.releases import Release
 from actions.wording import spoken
 from runbooks.operation import Call, Operation, Proposal, ProposedPart, Reading
 from runbooks.value import Json

@@ -10,7 +10,7 @@ from actions.comparing import Comparing
 from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, TargetMissing
 from actions.kinds import Options, Secrets
 from actions.operations import FLAG_DISABLE, FLAG_SET
-from actions.wire import Answer, Wire, refuse
+from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.errors import MusterError
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json

@@ -2,7 +2,7 @@
 
 `status_tag` says in a word whether a release was approved, `score_tag` how it was evaluated. A release is good when its word is one
 of `good`, or, where there is no word, when its score is at least `minimum_score`; it is bad when it fails either. Of one without marks
-nothing is known, and it is never chosen by itself. What is shown of them is what `actions.releases` reads.
+nothing is known, and it is never chosen by itself. What is shown of them is what `actions.toolkit.releases` reads.
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from actions import planning
 from actions.planning import PlanRefused, Request
 from actions.registry import Registry
-from actions.several import several
+from actions.together.several import several
 from runbooks.checks.arguments import mentions
 from runbooks.operation import Call, Operation
 from runbooks.runbook import Action
