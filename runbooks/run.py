@@ -126,7 +126,7 @@ class ActionRun(Value):
     moment an undo was asked for. `restored_at` is when a change that
     took effect only in part was put back (rule S24), `exposed_from_at` since when what it took away had its effect. `dialog` is the
     Slack view that shows the plan, where one does. `automatic` is one that nobody pressed (rule S30): Muster asks for it, and the person
-    `on_behalf_of` whom it does so answers for what it leaves.
+    `on_behalf_of` whom it does so answers for what it leaves. `replaces` is the run whose plan this person changed before anything ran.
     """
 
     id: int
@@ -143,6 +143,7 @@ class ActionRun(Value):
     requested_via: str = "slack"
     automatic: bool = False
     on_behalf_of: str | None = None
+    replaces: int | None = None
     requested_at: Moment
     approvals: tuple[Approval, ...] = ()
     approvals_needed: int = 0

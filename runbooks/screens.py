@@ -134,7 +134,7 @@ class PlanDialog(Value):
 
     `choices_shown` says by parameter how each of its choices is called, where that is more than its value.
     `approvers` names who is asked when approval is needed. `break_glass` offers to do without (rule S25), with a reason. `frozen` says
-    what holds it up that this person may override, with a reason, too (rule S9).
+    what holds it up that this person may override, with a reason, too (rule S9). `anew` is a plan made again with what they chose.
     """
 
     incident: Incident
@@ -155,6 +155,7 @@ class PlanDialog(Value):
     reminder_at: Moment | None = None
     last_run: str = ""
     break_glass: bool = False
+    anew: bool = False
     expires_at: Moment
 
 

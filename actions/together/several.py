@@ -220,7 +220,7 @@ class Several(AsOne):
             value=[one.value for one in made],
             before_text=", ".join(f"{one.target} {one.before_text}" for one in shown),
             after_text=", ".join(f"{one.target} {one.after_text}" for one in shown),
-            note=" ".join(one.note for one in made if one.note),
+            note=_noted(parts, made),
             parts=shown,
         )
 
@@ -246,6 +246,14 @@ def several(calls: Sequence[Call], *, environment: str | None, service: str | No
 
 def _asked(part: Part, left: Callable[[], float]) -> Reading:
     return tried(part, lambda: part.backend.read(part.call, timeout=left()))
+
+
+def _noted(parts: Sequence[Part], made: Sequence[Proposal]) -> str:
+    """What the parts' proposals add. What holds of all is said once, what holds of some is said of whom."""
+    notes = [(part.name, one.note) for part, one in zip(parts, made, strict=True) if one.note]
+    if len(notes) == len(made) and len({note for _, note in notes}) == 1:
+        return notes[0][1]
+    return " ".join(f"{name}: {note}" for name, note in notes)
 
 
 def tried(part: Part, work: Callable[[], Answer]) -> Answer:

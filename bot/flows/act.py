@@ -44,6 +44,7 @@ def propose(
     now: datetime,
     parameters: Mapping[str, Json] | None = None,
     at_once: bool = False,
+    replaces: int | None = None,
 ) -> ActionRun:
     """Somebody wants to see what an action would change. With `at_once` it runs as soon as the plan holds (rule S6, confirm: card).
 
@@ -73,6 +74,7 @@ def propose(
             requested_via=by.via,
             requested_at=now,
             confirmed_at=now if at_once else None,
+            replaces=replaces,
         ),
         next_at=now + ctx.policy.plan_life,
     )
@@ -177,9 +179,10 @@ def planned(tx: Tx, ctx: Context, run_id: int, made: Plan, *, slack_id: Json = N
 def _raised(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, made: Plan, *, now: datetime) -> Plan:
     """The same action a second time on one target is one tier higher (rule S14); known only now that the target is."""
     action = action_of(ctx.shelf.pinned(tx, run.runbook), run.step)
-    state = guard_state(tx, ctx, incident, run=run, now=now)
+    wanted = attempt(incident, run, action, made)
+    state = guard_state(tx, ctx, incident, wanted, run=run, now=now)
     made = freezing.said(made, list(state.deploys))
-    cleared = guards.repetition(attempt(incident, run, action, made), state, now)
+    cleared = guards.repetition(wanted, state, now)
     if isinstance(cleared, guards.GuardRefused) or not cleared.raised_by:
         return made
     check = Check(name=REPETITION, holds=True, text=cleared.note)
@@ -206,7 +209,7 @@ def submit_plan(tx: Tx, ctx: Context, run: ActionRun, *, plan_hash: str, form: d
 def _replan(tx: Tx, ctx: Context, run: ActionRun, chosen: dict[str, Json], *, by: Actor, now: datetime) -> Reply:
     old = run.to(RunState.CANCELLED, ended_at=now, reason="Planned anew with other parameters.")
     runs.save(tx, old, was=run.state, next_at=None)
-    fresh = propose(tx, ctx, incidents.get(tx, run.incident_id), run.step, by=by, now=now, parameters=chosen)
+    fresh = propose(tx, ctx, incidents.get(tx, run.incident_id), run.step, by=by, now=now, parameters=chosen, replaces=run.id)
     return Reply(
         dialog=Loading(title=run.title, text="Planning again with what you have chosen …"),
         then=Press(kind=PressKind.PLAN, incident_id=run.incident_id, step=run.step, run_id=fresh.id),
@@ -266,8 +269,8 @@ def confirm(
     if blocked := run.plan.blocked_by:
         raise Refused("check_unmet", f"Not run: {' '.join(check.text for check in blocked)}", offer="plan")
     if override_freeze:
-        state, circle = guard_state(tx, ctx, incident, run=run, now=now), circle_of(ctx, incident, now=now)
-        asked = attempt(incident, run, action, run.plan)
+        asked, circle = attempt(incident, run, action, run.plan), circle_of(ctx, incident, now=now)
+        state = guard_state(tx, ctx, incident, asked, run=run, now=now)
         run = freezing.overridden(tx, ctx, run, asked, state, circle=circle, reason=override_freeze, by=by, now=now)
     must_pass(tx, ctx, incident, run, action, now=now)
     decision = decide(tx, ctx, incident, run, action, by=by, plan_hash=plan_hash, break_glass=break_glass, now=now)

@@ -10,7 +10,7 @@ from bot.flows.context import Context
 from bot.flows.drawing import buttons, card, freshness_of, roles
 from bot.flows.errors import Refused
 from bot.flows.records import card_task, entry, save, say
-from bot.flows.rights import attempt, circle_of, guard_state, in_world
+from bot.flows.rights import attempt, circle_of, guard_state
 from bot.flows.wording import name_of
 from bot.ports import Reply
 from bot.settlement import Settled, Settlement
@@ -35,7 +35,7 @@ from runbooks.screens import (
 )
 from runbooks.severity import Severity
 from runbooks.timeline import EntryKind
-from storage import alerts, feedback, incidents, measurements, runbook_versions, runs, tasks
+from storage import alerts, feedback, incidents, measurements, runbook_versions, runs, tasks, traces
 from storage.database import Tx
 from storage.feedback import Feedback
 from storage.tasks import NewTask, Task
@@ -83,6 +83,7 @@ def plan(tx: Tx, ctx: Context, run_id: int) -> Dialog:
         reminder_at=ends_at - ctx.policy.reminder_before if ends_at else None,
         last_run=_last_run(tx, incident, run, now=now),
         break_glass=needed > 0,
+        anew=run.replaces is not None,
         expires_at=run.plan.made_at + ctx.policy.plan_life,
     )
 
@@ -113,7 +114,8 @@ def _refusal(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: A
     assert run.plan is not None
     if unmet := run.plan.blocked_by:
         return " ".join(check.text for check in unmet), ""
-    wanted, state = attempt(incident, run, action, run.plan), guard_state(tx, ctx, incident, run=run, now=now)
+    wanted = attempt(incident, run, action, run.plan)
+    state = guard_state(tx, ctx, incident, wanted, run=run, now=now)
     cleared = guards.guard(wanted, state, now=now)
     if not isinstance(cleared, guards.GuardRefused):
         return None, ""
@@ -129,7 +131,7 @@ def _overriders(ctx: Context, incident: Incident, run: ActionRun, *, now: dateti
 
 def _last_run(tx: Tx, incident: Incident, run: ActionRun, *, now: datetime) -> str:
     since = now - timedelta(days=90)
-    there = in_world(tx, incident, runs.recent(tx, since=since, target=run.target))
+    there = traces.since(tx, since, drill_id=incident.drill_id, target=run.target)
     before = [other for other in there if other.executed_at and other.id != run.id]
     if not before:
         return "not run on this target in the last 90 days"

@@ -144,6 +144,19 @@ def test_s6_the_plan_shows_before_and_after_before_the_click_that_counts(stack: 
     assert (replicas(stack), stack.changes()) == (4, 1)
 
 
+def test_s6_what_a_person_chose_is_planned_again_and_shown_before_it_runs(stack: Inside) -> None:
+    """A changed parameter does not run at once: the dialog comes back with the plan of what was chosen, says so, and counts only then."""
+    stack.incident_with_card()
+    view = stack.plan()
+    stack.submit(view, stack.choose(view, "Replicas", "3"))
+    again = stack.dialog("Planned again with what you chose. Nothing has run yet.")
+    assert "2 → 3 replicas" in text_of(again)
+    assert (replicas(stack), stack.changes()) == (2, 0)
+    stack.submitted(again)
+    stack.until(lambda: stack.run_in("verifying"), what="the watch", patience=10)
+    assert (replicas(stack), stack.changes()) == (3, 1)
+
+
 def test_s7_an_approval_does_not_outlive_the_state_that_it_was_given_for(stack: Inside) -> None:
     """Approved, but the target has changed since the plan: nothing runs, and it is said."""
     asked_for_rollback(stack)

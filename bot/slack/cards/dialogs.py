@@ -88,6 +88,8 @@ def plan_dialog(screen: PlanDialog) -> Json:
     sheet.add(section(f"*{text.line(screen.title, 150)}*\n{plans.gate(screen.tier, screen.approvals)}"))
     sheet.add(section(plans.change(plan)))
     runnable = screen.refusal is None
+    if screen.anew:
+        sheet.add(context("Planned again with what you chose. Nothing has run yet."))
     if runnable:
         for name, parameter in list(screen.parameters.items())[:20]:
             sheet.add(forms.parameter_input(name, parameter, screen.values.get(name), shown=screen.choices_shown.get(name)))

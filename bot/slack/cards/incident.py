@@ -256,7 +256,7 @@ def _measured(card: IncidentCard) -> str:
     """The rest of what was measured, with the time of it all."""
     rest = [item for item in card.diagnosis[:_MEASURED] if not item.over]
     shown = [shown_text(item) for item in sorted(rest, key=lambda item: item.known)]
-    at = [text.when(card.measured_at, card.drawn_at)] if card.measured_at else []
+    at = [text.when(card.measured_at, card.drawn_at)] if card.measured_at and card.diagnosis else []
     more = ["measuring again"] if card.diagnosing and card.diagnosis else []
     return DOT.join([*shown, *at, *more])
 

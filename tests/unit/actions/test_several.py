@@ -11,7 +11,7 @@ from actions.registry import Registry
 from actions.testing import CHECKS, Chaos, Check, RecordingBackend, Subject
 from actions.together.several import Several, several
 from actions.together.stages import part_of, size
-from runbooks.operation import Call, OutcomeStatus, Plan, Reading
+from runbooks.operation import Call, OutcomeStatus, Plan, Proposal, Reading
 from runbooks.severity import Tier
 from runbooks.value import Json
 from tests.acting import LABELS, action, backend, plan, runbook, runner
@@ -110,6 +110,29 @@ def test_the_plan_shows_every_part_and_binds_all_of_them() -> None:
     far.put("c", {"value": 4})
     assert planned(far)[2].model_copy(update={"id": made.id}).hash != made.hash
     assert values(far) == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("notes", "said"),
+    [
+        (("ready", "ready", "ready"), "ready"),
+        (("ready", "", ""), "a: ready"),
+        (("ready", "late", "ready"), "a: ready b: late c: ready"),
+        (("", "", ""), ""),
+    ],
+)
+def test_what_the_parts_add_is_said_once_or_with_its_part(notes: tuple[str, ...], said: str) -> None:
+    """A note that holds of every part stands in the plan once; one that does not names its part."""
+
+    class Noting(Failing):
+        def propose(self, call: Call, reading: Reading) -> Proposal:
+            return super().propose(call, reading).model_copy(update={"note": notes[NAMES.index(call.target or "")]})
+
+    far = Noting(fails={}, spoils={}, answers={"load": {"value": 0.9}})
+    for name in NAMES:
+        far.put(name, {"value": 1})
+    _, _, made = planned(far)
+    assert made.proposal.note == said
 
 
 def test_all_parts_are_changed_in_order_and_taken_back_in_reverse() -> None:
