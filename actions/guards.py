@@ -22,8 +22,10 @@ from actions.situation import (
     action_key,
 )
 from runbooks.duration import in_words
-from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, ActionRun, RunState
+from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, RunState
+from runbooks.runbook import Action
 from runbooks.severity import Tier
+from runbooks.trace import Trace
 
 __all__ = [
     "Attempt",
@@ -235,7 +237,7 @@ def repetition(attempt: Attempt, state: State, now: datetime) -> Cleared | Guard
 
     The window is how long the change would have stayed in force by the runbook, else a day.
     """
-    window = max(attempt.action.undo.after or REPEAT_WINDOW, attempt.action.guards.cooldown)
+    window = remembered(attempt.action)
     before = [run for run in _same_change(attempt, state) if now - _started(run) < timedelta(seconds=window)]
     if not before:
         return Cleared()
@@ -248,40 +250,45 @@ def repetition(attempt: Attempt, state: State, now: datetime) -> Cleared | Guard
     return Cleared(raised_by=1, note=note)
 
 
-def _others(attempt: Attempt, state: State) -> list[ActionRun]:
+def remembered(action: Action) -> float:
+    """For how many seconds a change counts at its target (rule S14): while it would stay in force, else a day; and while it cools down."""
+    return max(action.undo.after or REPEAT_WINDOW, action.guards.cooldown)
+
+
+def _others(attempt: Attempt, state: State) -> list[Trace]:
     return [run for run in state.runs if run.id != attempt.run_id]
 
 
-def _is_action(run: ActionRun, attempt: Attempt) -> bool:
+def _is_action(run: Trace, attempt: Attempt) -> bool:
     return run.runbook.id == attempt.runbook and run.step == attempt.action.id
 
 
-def _same_action(attempt: Attempt, state: State) -> list[ActionRun]:
+def _same_action(attempt: Attempt, state: State) -> list[Trace]:
     """Runs of this action that really started, oldest first; what was refused at the last moment changed nothing."""
     found = [run for run in _others(attempt, state) if _is_action(run, attempt) and _happened(run)]
     return sorted(found, key=_started)
 
 
-def _same_change(attempt: Attempt, state: State) -> list[ActionRun]:
+def _same_change(attempt: Attempt, state: State) -> list[Trace]:
     """Runs that made the same kind of change to the same target, by whichever runbook."""
     uses = attempt.action.operation
     return [
         run
         for run in _others(attempt, state)
-        if run.target == attempt.target and _happened(run) and (run.plan.call.operation == uses if run.plan else _is_action(run, attempt))
+        if run.target == attempt.target and _happened(run) and (run.operation == uses if run.operation else _is_action(run, attempt))
     ]
 
 
-def _happened(run: ActionRun) -> bool:
+def _happened(run: Trace) -> bool:
     """Whether it changed something, or may have."""
     return run.started_at is not None and run.state is not RunState.REFUSED
 
 
-def _started(run: ActionRun) -> datetime:
+def _started(run: Trace) -> datetime:
     return run.started_at or run.requested_at
 
 
-def _told(run: ActionRun, state: State, now: datetime, *, rule: str, reason: Reason) -> GuardRefused:
+def _told(run: Trace, state: State, now: datetime, *, rule: str, reason: Reason) -> GuardRefused:
     who, when = state.name(run.requested_by), _ago(_started(run), now)
     if run.state in IN_FLIGHT:
         text = f'Not run: {who} started "{run.title}" {when}. You will see the result here.'

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from runbooks.run import ActionRun
 from runbooks.runbook import Action
 from runbooks.severity import Tier
+from runbooks.trace import Trace
 
 
 class Reason(StrEnum):
@@ -150,11 +150,12 @@ def action_key(runbook: str, step: str) -> str:
 class State:
     """What the flow has loaded in the claiming transaction.
 
-    `runs` are all that are in flight on the target, all of this incident, and those of the last 24 hours of this action, target or
-    person. `owners` names the owner of each runbook, `out_of_service` what the breaker has taken out, by `action_key`.
+    `runs` are all that are in flight, all of this incident, all of the last day, and those on the attempt's target for as long as they
+    count there; `locks` those on anything that it touches. `owners` names the owner of each runbook, `out_of_service` what the breaker
+    has taken out, by `action_key`.
     """
 
-    runs: Sequence[ActionRun] = ()
+    runs: Sequence[Trace] = ()
     locks: Sequence[HeldLock] = ()
     pause: Pause | None = None
     freezes: Sequence[Freeze] = ()

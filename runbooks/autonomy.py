@@ -11,10 +11,11 @@ from datetime import timedelta
 
 from runbooks.people import MUSTER
 from runbooks.proposing import Level
-from runbooks.run import ActionRun, Verdict
+from runbooks.run import Verdict
 from runbooks.runbook import Action, Approvals, Runbook
 from runbooks.severity import Tier
 from runbooks.timeline import canonical
+from runbooks.trace import Trace
 from runbooks.value import Value
 
 MEMORY = timedelta(days=365)
@@ -22,13 +23,6 @@ MEMORY = timedelta(days=365)
 
 _WORDS = {"title", "cost", "propose_when", "autonomy", "confirm"}
 """What may change of an action without making another one of it."""
-
-
-class Past(Value):
-    """A run of this very action; `drill` is one in a rehearsal."""
-
-    run: ActionRun
-    drill: bool
 
 
 class Standing(Value):
@@ -74,7 +68,7 @@ def fingerprint(runbook: Runbook, step: str) -> str:
     return hashlib.sha256(canonical(said)).hexdigest()
 
 
-def clean(run: ActionRun) -> bool | None:
+def clean(run: Trace) -> bool | None:
     """Whether a run adds to the row (True), ends it (False), or says nothing (None).
 
     Clean is proven by measurement and left alone while it was watched. A person's word that it worked is no measurement. What never
@@ -86,29 +80,29 @@ def clean(run: ActionRun) -> bool | None:
         return None
     if run.verdict is not Verdict.VERIFIED:
         return False
-    return True if run.value_after is not None and run.samples else None
+    return True if run.value_after is not None and run.measured else None
 
 
-def _taken_back(run: ActionRun) -> bool:
+def _taken_back(run: Trace) -> bool:
     """Whether a person undid it within the watch."""
     if run.undo_started_at is None or run.undo_requested_by in {None, MUSTER.id}:
         return False
     return run.verdict is None or run.verify_until_at is None or run.undo_started_at <= run.verify_until_at
 
 
-def row(past: Sequence[Past]) -> tuple[list[Past], ActionRun | None]:
+def row(past: Sequence[Trace]) -> tuple[list[Trace], Trace | None]:
     """The clean runs in a row, newest first, and the run that ended the row before them."""
-    found: list[Past] = []
-    for one in sorted(past, key=lambda one: (one.run.started_at or one.run.requested_at, one.run.id), reverse=True):
-        word = clean(one.run)
+    found: list[Trace] = []
+    for run in sorted(past, key=lambda run: (run.started_at or run.requested_at, run.id), reverse=True):
+        word = clean(run)
         if word is False:
-            return found, one.run
+            return found, run
         if word:
-            found.append(one)
+            found.append(run)
     return found, None
 
 
-def standing(action: Action, past: Sequence[Past], *, not_allowed: str | None) -> Standing:
+def standing(action: Action, past: Sequence[Trace], *, not_allowed: str | None) -> Standing:
     """How far `action` goes by itself, given its runs of the last year. `not_allowed` is why muster.yaml forbids more, if it does."""
     level = _declared(action)
     if level is None or action.autonomy is None:
@@ -123,7 +117,7 @@ def standing(action: Action, past: Sequence[Past], *, not_allowed: str | None) -
         title=action.title,
         level=level if missing else Level.AUTOMATIC,
         clean=have,
-        drills=sum(one.drill for one in found),
+        drills=sum(run.drill_id is not None for run in found),
         wanted=wanted,
         missing=tuple(missing),
         ended_by=ended.id if ended else None,

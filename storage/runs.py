@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from runbooks.run import ActionRun, RunState
 from storage.shelf import KEEP, NextAt, Shelf
+from storage.tables import incidents
 from storage.tables import runs as table
 from storage.transaction import Tx
 
@@ -76,31 +77,15 @@ def of_incident(tx: Tx, incident_id: int) -> list[ActionRun]:
     return _shelf.where(tx, table.c.incident_id == incident_id)
 
 
-def recent(
-    tx: Tx, *, since: datetime, target: str | None = None, operation: str | None = None, person: str | None = None
-) -> list[ActionRun]:
-    """Runs requested since then on this target or with this operation (either fits), by this person if one is named."""
-    places = [column == value for column, value in ((table.c.target, target), (table.c.operation, operation)) if value is not None]
-    conditions = [table.c.requested_at >= since, *([or_(*places)] if places else [])]
-    if person is not None:
-        conditions.append(table.c.requested_by == person)
-    return _shelf.where(tx, *conditions)
-
-
-def of_action(tx: Tx, runbook: str, step: str, *, since: datetime) -> list[ActionRun]:
-    """Runs of one runbook's step that were requested since then, in any incident and of any version, by id."""
-    found = _shelf.where(tx, table.c.step == step, table.c.requested_at >= since)
-    return [run for run in found if run.runbook.id == runbook]
-
-
 def in_states(tx: Tx, states: Iterable[RunState]) -> list[ActionRun]:
     """All runs in one of these states, by id."""
     return _shelf.where(tx, table.c.state.in_([state.value for state in states]))
 
 
 def of_step(tx: Tx, step: str, *, after: int = 0, limit: int = 50) -> list[ActionRun]:
-    """The latest runs of this step, of whichever runbook and incident, with a greater id than `after`; newest first."""
-    query = select(table).where(table.c.step == step, table.c.id > after).order_by(table.c.id.desc()).limit(limit)
+    """The latest runs of this step outside drills, of whichever runbook and incident, with a greater id than `after`; newest first."""
+    real = select(table).join(incidents, incidents.c.id == table.c.incident_id).where(incidents.c.drill_id.is_(None))
+    query = real.where(table.c.step == step, table.c.id > after).order_by(table.c.id.desc()).limit(limit)
     return list(_shelf.listed(tx, query))
 
 

@@ -181,6 +181,7 @@ class RunRow(_Row, table=True):
         Index("runs_operation", "operation", "requested_at"),
         Index("runs_state", "state"),
         Index("runs_step", "step", "requested_at"),
+        Index("runs_requested", "requested_at"),
         _partial("runs_next", "next_at", where="next_at IS NOT NULL"),
         _NEVER_REUSED,
     )

@@ -12,7 +12,6 @@ from bot.flows import pausing
 from bot.flows.context import Context
 from bot.flows.errors import Refused
 from bot.flows.records import entry, say
-from bot.flows.rights import in_world
 from bot.flows.wording import name_of
 from runbooks.approval import SHORTEST_REASON
 from runbooks.incident import Incident
@@ -37,7 +36,7 @@ def note(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, *, now: datet
     if held.is_open:
         return
     earlier = [one for one in runs.of_step(tx, run.step, after=held.looked_at_run) if one.runbook.id == run.runbook.id]
-    row = breaker.bad_row(in_world(tx, incident, earlier), failures=ctx.policy.bad_ends)
+    row = breaker.bad_row(earlier, failures=ctx.policy.bad_ends)
     if row:
         _open(tx, ctx, replace(held, title=run.title, failures=len(row), run_id=run.id, incident_id=incident.id, opened_at=now), row)
 

@@ -41,8 +41,8 @@ def _claim(tx: Tx, ctx: Context, run_id: int, looked: Outcome) -> str | None:
         return "It was put back before."
     incident = incidents.get(tx, run.incident_id)
     action = action_of(ctx.shelf.pinned(tx, run.runbook), run)
-    state = guard_state(tx, ctx, incident, now=now)
-    cleared = guards.guard(attempt(incident, run, action, run.plan), state, now=now, rules=guards.UNDO_RULES)
+    wanted = attempt(incident, run, action, run.plan)
+    cleared = guards.guard(wanted, guard_state(tx, ctx, incident, wanted, now=now), now=now, rules=guards.UNDO_RULES)
     if isinstance(cleared, guards.GuardRefused) and cleared.rule != "S14":  # what puts back is never too often
         return cleared.text
     runs.save(tx, run.with_(restored_at=now), was=run.state)

@@ -6,14 +6,14 @@ from actions import guards
 from bot.flows import standing
 from bot.flows.context import Context
 from bot.flows.errors import Refused
-from bot.flows.rights import attempt, circle_of, guard_state, in_world
+from bot.flows.rights import attempt, circle_of, guard_state
 from bot.flows.wording import name_of
 from runbooks import approval
 from runbooks.incident import Incident
 from runbooks.people import MUSTER, Actor
 from runbooks.run import ActionRun, RunState
 from runbooks.runbook import Action, Runbook
-from storage import incidents, runs
+from storage import incidents, traces
 from storage.database import Tx
 
 REPETITION = "repetition"
@@ -60,7 +60,8 @@ def must_pass(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: 
     """
     assert run.plan is not None
     _must_be_followed(incident, run)
-    cleared = guards.guard(attempt(incident, run, action, run.plan), guard_state(tx, ctx, incident, run=run, now=now), now=now)
+    wanted = attempt(incident, run, action, run.plan)
+    cleared = guards.guard(wanted, guard_state(tx, ctx, incident, wanted, run=run, now=now), now=now)
     if isinstance(cleared, guards.GuardRefused):
         raise Refused(cleared.reason.value, cleared.text, offer="plan")
     if cleared.raised_by and all(check.name != REPETITION for check in run.plan.checks):
@@ -102,7 +103,7 @@ def decide(
     assert run.plan is not None
     if run.automatic:
         return standing.decide(tx, ctx, incident, run, action, now=now)
-    day = in_world(tx, incident, runs.recent(tx, since=now - timedelta(hours=24), person=by.id))
+    day = traces.since(tx, now - timedelta(hours=24), drill_id=incident.drill_id, person=by.id)
     return approval.decide(
         plan=run.plan,
         asked=action.approval,

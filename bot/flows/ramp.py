@@ -139,7 +139,8 @@ def _forbidden(tx: Tx, ctx: Context, run: ActionRun, incident: Incident, action:
     if not incident.is_open:
         return f"{incident.ref} is resolved."
     assert run.plan is not None
-    cleared = guards.guard(attempt(incident, run, action, run.plan), guard_state(tx, ctx, incident, now=now), now=now, rules=STAGE_RULES)
+    wanted = attempt(incident, run, action, run.plan)
+    cleared = guards.guard(wanted, guard_state(tx, ctx, incident, wanted, now=now), now=now, rules=STAGE_RULES)
     return cleared.text if isinstance(cleared, guards.GuardRefused) and cleared.rule != "S14" else None
 
 

@@ -1,8 +1,8 @@
 """What a decision about a run must know: who people are now, what is locked, what ran lately. Loaded in the deciding transaction."""
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from actions import guards
 from actions.guards import Attempt, HeldLock, OutOfService, State
 from actions.situation import action_key
 from bot.flows import freezing, pausing
@@ -13,10 +13,11 @@ from runbooks.operation import Plan
 from runbooks.people import MUSTER
 from runbooks.run import IN_FLIGHT, ActionRun
 from runbooks.runbook import Action
-from storage import breakers, incidents, locks, runs
+from storage import breakers, locks, traces
 from storage.database import Tx
 
-LOOK_BACK = timedelta(days=8)
+LATELY = timedelta(days=1)
+"""How long a run may have waited between the wish and its start; what counts by its start is looked for so much earlier."""
 
 
 def circle_of(ctx: Context, incident: Incident, *, now: datetime) -> Circle:
@@ -25,16 +26,23 @@ def circle_of(ctx: Context, incident: Incident, *, now: datetime) -> Circle:
     return Circle(directory=ctx.directory, on_call=duty, commander=incident.commander, service=incident.service)
 
 
-def guard_state(tx: Tx, ctx: Context, incident: Incident, *, run: ActionRun | None = None, now: datetime) -> State:
-    """What the guards look at: locks, what runs and ran, what is frozen, paused or out of service. `run` may have lifted a freeze."""
+def guard_state(tx: Tx, ctx: Context, incident: Incident, wanted: Attempt, *, run: ActionRun | None = None, now: datetime) -> State:
+    """What the guards look at for what is wanted: locks, what runs and ran, what is frozen, paused or out of service.
+
+    `run` may have lifted a freeze.
+    """
     circle = circle_of(ctx, incident, now=now)
-    lately = {run.id: run for run in runs.recent(tx, since=now - LOOK_BACK)}
-    lately |= {run.id: run for run in runs.of_incident(tx, incident.id)}
-    lately |= {run.id: run for run in runs.in_states(tx, IN_FLIGHT)}
-    same_world = in_world(tx, incident, lately.values())
-    held = locks.held(tx, {name for run in same_world for name in lock_names(incident, run)}, now=now)
+    held = locks.held(tx, {lock_name(incident, target) for target in (wanted.target, *wanted.parts)}, now=now)
     return State(
-        runs=same_world,
+        runs=traces.around(
+            tx,
+            incident_id=incident.id,
+            drill_id=incident.drill_id,
+            target=wanted.target,
+            states=IN_FLIGHT,
+            since=now - LATELY - timedelta(seconds=guards.remembered(wanted.action)),
+            lately=now - LATELY - timedelta(seconds=ctx.policy.rates.window),
+        ),
         locks=[
             HeldLock(target=name.split("|", 1)[1], run_id=lock.run_id, owner=lock.owner, since_at=lock.taken_at, until_at=lock.until_at)
             for name, lock in held.items()
@@ -61,18 +69,6 @@ def out_of_service(tx: Tx, ctx: Context) -> dict[str, OutOfService]:
         for one in breakers.open_ones(tx)
         if one.opened_at is not None
     }
-
-
-def in_world(tx: Tx, incident: Incident, found: Iterable[ActionRun]) -> list[ActionRun]:
-    """Those runs that acted where this incident's runs act: a drill neither blocks production, nor counts in it, nor is blocked by it."""
-    worlds: dict[int, str | None] = {incident.id: incident.world}
-    same: list[ActionRun] = []
-    for run in found:
-        if run.incident_id not in worlds:
-            worlds[run.incident_id] = incidents.get(tx, run.incident_id).world
-        if worlds[run.incident_id] == incident.world:
-            same.append(run)
-    return same
 
 
 def lock_name(incident: Incident, target: str) -> str:

@@ -7,18 +7,18 @@ from datetime import datetime, timedelta
 
 from bot.flows.context import Context
 from bot.flows.records import entry, say
-from bot.flows.rights import in_world
 from bot.flows.wording import name_of
 from runbooks import autonomy
 from runbooks.approval import Decision, Reason, Verdict, needed
-from runbooks.autonomy import MEMORY, Past, Standing, fingerprint
+from runbooks.autonomy import MEMORY, Standing, fingerprint
 from runbooks.incident import Incident
 from runbooks.people import Person
 from runbooks.run import IN_FLIGHT, ActionRun, RunState
 from runbooks.runbook import Action, Runbook
 from runbooks.severity import Tier
 from runbooks.timeline import EntryKind
-from storage import incidents, ledger, runs, tasks
+from runbooks.trace import Trace
+from storage import incidents, ledger, tasks, traces
 from storage.database import Tx
 
 BUSY = IN_FLIGHT | {RunState.AWAITING_APPROVAL, RunState.APPROVED}
@@ -43,15 +43,15 @@ def _not_allowed(ctx: Context, service: str | None) -> str | None:
     return f"muster.yaml allows no autonomy for {service}." if service else "muster.yaml allows autonomy only for services that it names."
 
 
-def _past(tx: Tx, ctx: Context, runbook: Runbook, action: Action, *, now: datetime) -> list[Past]:
+def _past(tx: Tx, ctx: Context, runbook: Runbook, action: Action, *, now: datetime) -> list[Trace]:
     """The last year's runs of this very action, by whichever version of the runbook had it so."""
     same, known = fingerprint(runbook, action.id), {runbook.hash: True}
-    found: list[Past] = []
-    for run in runs.of_action(tx, runbook.id, action.id, since=now - MEMORY):
+    found: list[Trace] = []
+    for run in traces.of_action(tx, runbook.id, action.id, since=now - MEMORY):
         if run.runbook.hash not in known:
             known[run.runbook.hash] = fingerprint(ctx.shelf.pinned(tx, run.runbook), action.id) == same
         if known[run.runbook.hash]:
-            found.append(Past(run=run, drill=incidents.get(tx, run.incident_id).is_drill))
+            found.append(run)
     return found
 
 
@@ -87,7 +87,7 @@ def _why_not(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, action: A
 
 def _somebody_is_at_it(tx: Tx, ctx: Context, incident: Incident, run: ActionRun) -> str | None:
     """A person who is at the target, or at anything in this incident, is not overtaken."""
-    for other in in_world(tx, incident, runs.in_states(tx, BUSY)):
+    for other in traces.in_states(tx, BUSY, drill_id=incident.drill_id):
         near = other.target == run.target or other.incident_id == run.incident_id
         if near and other.id != run.id:
             return f"{name_of(ctx, other.requested_by)} is at {other.title} on {other.target} now."
@@ -96,7 +96,7 @@ def _somebody_is_at_it(tx: Tx, ctx: Context, incident: Incident, run: ActionRun)
 
 def _often(tx: Tx, ctx: Context, incident: Incident, run: ActionRun, *, now: datetime) -> str | None:
     most = ctx.policy.automatic_per_day
-    lately = in_world(tx, incident, runs.recent(tx, since=now - DAY))
+    lately = traces.since(tx, now - DAY, drill_id=incident.drill_id)
     began = [other for other in lately if other.automatic and other.id != run.id and other.started_at is not None]
     if len(began) < most:
         return None
@@ -110,7 +110,7 @@ def judged(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
     if action is None or action.autonomy is None or action.propose_when is None:
         return
     past, forbidden = _past(tx, ctx, runbook, action, now=now), _not_allowed(ctx, incident.service)
-    before = autonomy.standing(action, [one for one in past if one.run.id != run.id], not_allowed=forbidden)
+    before = autonomy.standing(action, [one for one in past if one.id != run.id], not_allowed=forbidden)
     after = autonomy.standing(action, past, not_allowed=forbidden)
     if before.automatic and not after.automatic:
         text = f"{action.title} no longer runs by itself: {_fall(run)} It is proposed instead, until {after.wanted} clean runs in a row."

@@ -85,8 +85,8 @@ def _must_be_possible(tx: Tx, ctx: Context, run: ActionRun, incident: Incident, 
 def _forbidden(tx: Tx, ctx: Context, run: ActionRun, incident: Incident, action: Action, *, now: datetime) -> guards.GuardRefused | None:
     """A pause, or somebody else at the target; that the change itself would be a repetition does not matter to its undo."""
     assert run.plan is not None
-    state = guard_state(tx, ctx, incident, now=now)
-    cleared = guards.guard(attempt(incident, run, action, run.plan), state, now=now, rules=guards.UNDO_RULES)
+    wanted = attempt(incident, run, action, run.plan)
+    cleared = guards.guard(wanted, guard_state(tx, ctx, incident, wanted, now=now), now=now, rules=guards.UNDO_RULES)
     return cleared if isinstance(cleared, guards.GuardRefused) and cleared.rule != "S14" else None
 
 

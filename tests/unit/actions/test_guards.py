@@ -37,7 +37,9 @@ from actions.guards import (
 )
 from runbooks.run import RunState
 from runbooks.severity import Tier
-from tests.acting import NOW, REF, action, at, plan, run_of, runbook, runner
+from runbooks.trace import Trace
+from tests import acting
+from tests.acting import NOW, REF, action, at, plan, runbook, runner
 from tests.acting import backend as recording
 
 TARGET = "thing/reranker-v3"
@@ -50,6 +52,10 @@ def attempt(**changed: Any) -> Attempt:
         "person": "ben", "key": "key-9", "environment": "production",
     }  # fmt: skip
     return Attempt(**{**given, **changed})
+
+
+def run_of(**changed: Any) -> Trace:
+    return Trace.of(acting.run_of(**changed))
 
 
 FIRST = attempt()
@@ -214,7 +220,7 @@ def test_s14_another_incident_cools_down_too_and_counts_apart() -> None:
 def test_s14_the_same_change_by_another_runbook_is_the_same_change() -> None:
     """What counts on a target is the operation, not the name under which it was asked for."""
     made = plan(runner(recording()), runbook())
-    other = run_of(started=-60, step="more", plan=made).with_(runbook=REF.model_copy(update={"id": "other"}), title="Switch it")
+    other = run_of(started=-60, step="more", plan=made, runbook=REF.model_copy(update={"id": "other"}), title="Switch it")
     refused = guard(attempt(), State(runs=[other]), now=NOW)
     assert isinstance(refused, GuardRefused)
     assert refused.reason is Reason.COOLDOWN

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actions.breaker import bad_row
-from actions.situation import Freeze
+from actions.situation import Attempt, Freeze
 from bot.configuration import Configuration
 from bot.duty import Duty
 from bot.flows import auditing, breaking, freezing, pausing
@@ -31,6 +31,10 @@ from tests.flowing import LIBRARY, START, alert, context
 
 HOUR = timedelta(hours=1)
 LATENCY = LIBRARY.by_id("inference-latency")
+assert LATENCY is not None
+SCALE_OUT = LATENCY.action("scale-out")
+assert SCALE_OUT is not None
+ASKED = Attempt(run_id=None, incident_id=1, runbook=LATENCY.id, action=SCALE_OUT, target="inference/answers-v7", person="ana", key="asked")
 XMAS = Freeze(name="end of the year", from_at=START - HOUR, until_at=START + 9 * HOUR)
 
 
@@ -90,7 +94,7 @@ def test_s9_what_begins_after_the_word_is_not_lifted_by_its_name(database: Datab
     for change in (deploy(), deploy(key="d2", changed_at=later)):
         database.write(lambda tx, change=change: changes.add(tx, change))
     run = run_of(database, incident).with_(freeze_override=word(XMAS.name, "answers 8.1.2"))
-    found = database.read(lambda tx: guard_state(tx, ctx, incident, run=run, now=later))
+    found = database.read(lambda tx: guard_state(tx, ctx, incident, ASKED, run=run, now=later))
     assert {freeze.from_at: freeze.overridden_by for freeze in found.freezes} == {XMAS.from_at: "ana", later: None}
     assert {one.since_at: one.overridden_by for one in found.deploys} == {START - timedelta(minutes=10): "ana", later: None}
 
@@ -130,7 +134,7 @@ def test_s5_a_deploy_runs_until_its_end_is_told(database: Database, told: tuple[
     ctx, incident = opened(database)
     for change in told:
         database.write(lambda tx, change=change: changes.add(tx, change))
-    found = database.read(lambda tx: guard_state(tx, ctx, incident, now=START))
+    found = database.read(lambda tx: guard_state(tx, ctx, incident, ASKED, now=START))
     assert len(found.deploys) == running
     if running:
         assert "Ben Okafor" in found.deploys[0].helpers
@@ -144,10 +148,10 @@ def test_s15_the_third_bad_end_opens_it_once(database: Database) -> None:
         database.write(lambda tx, run=run: breaking.note(tx, ctx, incident, run, now=START))
         assert len(database.read(breakers.open_ones)) == expected
     assert len(database.read(lambda tx: timeline.of_kind(tx, 1, EntryKind.BREAKER_OPENED))) == 1
-    state = database.read(lambda tx: guard_state(tx, ctx, incident, now=START))
+    state = database.read(lambda tx: guard_state(tx, ctx, incident, ASKED, now=START))
     assert state.out_of_service["inference-latency/scale-out"].owner == "ml-platform"
     drill = incident.model_copy(update={"drill_id": 1, "world": "drill-1"})
-    assert not database.read(lambda tx: guard_state(tx, ctx, drill, now=START)).out_of_service
+    assert not database.read(lambda tx: guard_state(tx, ctx, drill, ASKED, now=START)).out_of_service
 
 
 def test_s15_a_drills_failures_take_nothing_out_of_service(database: Database) -> None:
@@ -243,7 +247,7 @@ def test_s16_a_record_that_takes_no_row_stops_every_replica(database: Database) 
     other, _ = opened(database)
     refusing(database)
     assert auditing.watch(ctx) == 1
-    pause = database.read(lambda tx: guard_state(tx, other, incident, now=START)).pause
+    pause = database.read(lambda tx: guard_state(tx, other, incident, ASKED, now=START)).pause
     assert pause is not None
     assert (pause.by, pause.reason.startswith("The record cannot be written")) == ("muster", True)
     drop = "DROP TRIGGER nothing_more" + ("" if database.dialect == "sqlite" else " ON entries")
@@ -277,7 +281,7 @@ def test_s16_while_this_process_is_stopped_nobody_resumes_it(database: Database)
     """A pause that could not be written yet is no pause that somebody could end: the database comes first."""
     ctx, incident = opened(database)
     ctx.fuse.blow(pausing.Pause(by="muster", since_at=START, reason="The record cannot be written: full"))
-    assert database.read(lambda tx: guard_state(tx, ctx, incident, now=START)).pause is ctx.fuse.pause
+    assert database.read(lambda tx: guard_state(tx, ctx, incident, ASKED, now=START)).pause is ctx.fuse.pause
     with pytest.raises(Refused, match="Mend the database first"):
         database.write(lambda tx: pausing.resume(tx, ctx, by=person("ben"), now=START))
     auditing.watch(ctx)

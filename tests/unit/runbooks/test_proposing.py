@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from runbooks.autonomy import Past, clean, fingerprint, row, standing
+from runbooks.autonomy import clean, fingerprint, row, standing
 from runbooks.errors import RunbookInvalid, TransitionRefused
 from runbooks.loading import load
 from runbooks.proposing import Finding, Level, Suggestion, SuggestionState, finding, satisfied
-from runbooks.run import ActionRun, RunState, Sample, Verdict
+from runbooks.run import RunState, Sample, Verdict
 from runbooks.runbook import Approvals, ProposeWhen
 from runbooks.severity import Tier
+from runbooks.trace import Trace
 from tests import acting
 from tests.catalogue import catalogue
 
@@ -72,9 +73,10 @@ def test_a_share_is_of_the_baseline(condition: dict[str, str], value: float, bas
     assert satisfied(when(**condition), value, baseline=baseline) is expected
 
 
-def run(number: int, **more: Any) -> ActionRun:
+def run(number: int, *, drill: bool = False, **more: Any) -> Trace:
     proven = {"verdict": Verdict.VERIFIED, "value_after": 0.2, "samples": (Sample(at=NOW, value=0.2),), "verify_until_at": NOW}
-    return acting.run_of(run_id=number, started=number * 1000.0, **{**proven, **more})
+    made = acting.run_of(run_id=number, started=number * 1000.0, **{**proven, **more})
+    return Trace.of(made, drill_id=1 if drill else None)
 
 
 TAKEN_BACK = {"undo_requested_by": "ana", "undo_started_at": NOW, "state": RunState.UNDONE}
@@ -103,11 +105,11 @@ def test_what_is_a_clean_run(more: dict[str, Any], expected: bool | None) -> Non
 
 def test_only_a_row_counts() -> None:
     """What came before a run that was not clean is forgotten; what says nothing neither adds nor ends it."""
-    past = [Past(run=run(number), drill=number == 4) for number in (1, 2, 4, 6)]
-    bad = Past(run=run(3, verdict=Verdict.FAILED), drill=False)
-    silent = Past(run=run(5, verdict=None), drill=False)
+    past = [run(number, drill=number == 4) for number in (1, 2, 4, 6)]
+    bad = run(3, verdict=Verdict.FAILED)
+    silent = run(5, verdict=None)
     found, ended = row([*past, bad, silent])
-    assert [one.run.id for one in found] == [6, 4]
+    assert [one.id for one in found] == [6, 4]
     assert ended is not None
     assert ended.id == 3
 
@@ -117,7 +119,7 @@ PROPOSES = {"propose_when": {"diagnostic": "load", "holds": "> 0.5"}}
 
 def test_a_level_says_what_is_missing() -> None:
     """Each level with its reason: runs that are missing, a file that does not allow it, a tier that never may."""
-    past = [Past(run=run(number), drill=number == 2) for number in (1, 2)]
+    past = [run(number, drill=number == 2) for number in (1, 2)]
     plain = acting.action(**PROPOSES)
     earns = acting.action(**PROPOSES, autonomy={"clean_runs": 3})
     assert standing(acting.action(), past, not_allowed=None).level is None
@@ -126,7 +128,7 @@ def test_a_level_says_what_is_missing() -> None:
     short = standing(earns, past, not_allowed="muster.yaml allows no autonomy for answers.")
     assert not short.automatic
     assert str(short) == "Turn it up: suggest. 2 of 3 clean runs, 1 in drills. muster.yaml allows no autonomy for answers."
-    enough = [*past, Past(run=run(3), drill=False)]
+    enough = [*past, run(3)]
     assert standing(earns, enough, not_allowed=None).automatic
     assert not standing(earns, enough, not_allowed="muster.yaml allows no autonomy for answers.").automatic
     assert not standing(earns.model_copy(update={"tier": Tier.R2}), enough, not_allowed=None).automatic

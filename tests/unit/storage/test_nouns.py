@@ -203,19 +203,11 @@ def test_approvals_given_at_once_are_all_kept(database: Database) -> None:
     assert len(database.read(lambda tx: runs.get(tx, kept.id)).approvals) == 10
 
 
-def test_recent_runs_are_found_for_the_guards(database: Database) -> None:
-    """By target or operation, since a moment, by person; and by state, incident and step."""
+def test_runs_are_found(database: Database) -> None:
+    """By state, incident and step."""
     old = database.write(lambda tx: runs.add(tx, run(key="old", requested_at=NOW - timedelta(hours=1))))
     here = database.write(lambda tx: runs.add(tx, run(key="here")))
     there = database.write(lambda tx: runs.add(tx, run(key="there", target="cluster/other", requested_by="bo", incident_id=2)))
-
-    def recent(**more):
-        return [found.id for found in database.read(lambda tx: runs.recent(tx, **more))]
-
-    assert recent(since=NOW, target="cluster/pool") == [here.id]
-    assert recent(since=NOW, operation="cluster.scale") == [here.id, there.id]
-    assert recent(since=NOW, person="bo") == [there.id]
-    assert recent(since=NOW - timedelta(days=1), target="cluster/pool") == [old.id, here.id]
     assert [found.id for found in database.read(lambda tx: runs.in_states(tx, {RunState.PLANNED}))] == [old.id, here.id, there.id]
     assert [found.id for found in database.read(lambda tx: runs.of_incident(tx, 2))] == [there.id]
     assert database.read(lambda tx: runs.last_of_step(tx, 1, "scale-out")).id == here.id
