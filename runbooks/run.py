@@ -118,6 +118,13 @@ class CleanItem(Value):
     carrier: str | None = None
 
 
+class Request(Value):
+    """The request that made a run, by the digests of its caller's key and of what was asked for: the same twice is one run (rule S11)."""
+
+    key: str
+    parameters: str
+
+
 class ActionRun(Value):
     """One attempt at one action of one runbook version in one incident.
 
@@ -127,6 +134,7 @@ class ActionRun(Value):
     took effect only in part was put back (rule S24), `exposed_from_at` since when what it took away had its effect. `dialog` is the
     Slack view that shows the plan, where one does. `automatic` is one that nobody pressed (rule S30): Muster asks for it, and the person
     `on_behalf_of` whom it does so answers for what it leaves. `replaces` is the run whose plan this person changed before anything ran.
+    `request` is what made it, where its caller named that.
     """
 
     id: int
@@ -175,6 +183,7 @@ class ActionRun(Value):
     restored_at: Moment | None = None
     cleanup: tuple[CleanItem, ...] = ()
     exposed_from_at: Moment | None = None
+    request: Request | None = None
 
     def to(self, state: RunState, **update: object) -> "ActionRun":
         """The run in its next state; refused with both names where the table above has no such step."""

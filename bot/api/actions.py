@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from bot.api.endpoint import Call, Endpoint, Failed, said
 from bot.api.models import Asked, Cleaned, Confirm, Decide, Done, Empty, Extend, Items, Offered, PlanAction, Planned, Reset, SayVerdict
-from bot.flows import breaking, dialogs, drawing
+from bot.flows import breaking, dialogs, drawing, repeat
 from bot.ports import Press, PressKind
 from runbooks.run import ActionRun, Mitigation, RunState
 from runbooks.screens import PlanDialog, Refusal
@@ -49,10 +49,10 @@ def shown(call: Call) -> ActionRun:
 
 
 def planned(call: Call) -> Planned:
-    """Ask for a plan, and wait a moment for it: it is made by a task, from the live state."""
+    """Ask for a plan, and wait a moment for it: it is made by a task, from the live state. The same request twice is one run."""
     press = Press(kind=K.PLAN, incident_id=call.path["incident"], step=call.path["step"])
     reply = call.submit(press, {"parameters": dict(call.body.parameters)})
-    run_id = reply.then.run_id if reply.then else None
+    run_id = reply.then.run_id if reply.then else _made_before(call)
     if run_id is None:
         raise Failed(409, "not_planned", said(reply) or "There is no plan.")
     ends = time.monotonic() + (PATIENCE if call.muster.running else 0)
@@ -61,6 +61,13 @@ def planned(call: Call) -> Planned:
         if run.state is not RunState.PROPOSED or time.monotonic() > ends:
             return _plan_of(call, run)
         time.sleep(LOOK_EVERY)
+
+
+def _made_before(call: Call) -> int | None:
+    """The run that this idempotency key made when it came first."""
+    asked = repeat.request(call.interaction, call.body.parameters)
+    run = call.muster.database.read(lambda tx: repeat.made_by(tx, call.path["incident"], call.path["step"], asked))
+    return run.id if run else None
 
 
 def plan_shown(call: Call) -> Planned:

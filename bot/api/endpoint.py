@@ -28,7 +28,7 @@ PREFIX = "/api/v1"
 LARGEST_BODY = 262_144  # bytes; the largest honest body is a status update
 
 FORBIDDEN = frozenset({"unknown_person", "not_human", "not_granted", "own_request", "read_only", "propose_only"})
-INVALID = frozenset({"unknown_button", "unknown_dialog", "undeclared", "no_number", "invalid"})
+INVALID = frozenset({"unknown_button", "unknown_dialog", "undeclared", "no_number", "invalid", "key_reused"})
 """Reasons by which a refusal is 403 or 422; every other one is 409: asked rightly, and not possible now."""
 
 

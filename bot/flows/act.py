@@ -24,7 +24,7 @@ from runbooks import approval
 from runbooks.incident import Incident
 from runbooks.operation import Check, Plan
 from runbooks.people import Actor
-from runbooks.run import ActionRun, RunState
+from runbooks.run import ActionRun, Request, RunState
 from runbooks.runbook import Action, Runbook
 from runbooks.screens import Loading
 from runbooks.timeline import EntryKind, NewEntry
@@ -45,6 +45,7 @@ def propose(
     parameters: Mapping[str, Json] | None = None,
     at_once: bool = False,
     replaces: int | None = None,
+    request: Request | None = None,
 ) -> ActionRun:
     """Somebody wants to see what an action would change. With `at_once` it runs as soon as the plan holds (rule S6, confirm: card).
 
@@ -75,6 +76,7 @@ def propose(
             requested_at=now,
             confirmed_at=now if at_once else None,
             replaces=replaces,
+            request=request,
         ),
         next_at=now + ctx.policy.plan_life,
     )

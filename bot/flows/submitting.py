@@ -11,6 +11,7 @@ from bot.flows import (
     permit,
     register,
     rehearse,
+    repeat,
     resolve,
     respond,
 )
@@ -34,7 +35,7 @@ NOTE_MOST = 2900  # one section of a message
 
 
 class Incomplete(Exception):
-    """A dialog stays open for want of something; nothing of it is kept, so that it may be sent again."""
+    """A dialog or a request lacks something; nothing of it is kept, so that it may be sent again."""
 
     def __init__(self, reply: Reply) -> None:
         self.reply = reply
@@ -53,7 +54,7 @@ class Submitting:
         if once and not seen.first(tx, f"submitted:{visitor.view_id}", now=now):
             return said("This was sent already, and it counts once.")
         reply = self._submitted(tx, press, form, visitor=visitor, by=by, now=now)
-        if once and reply.errors:
+        if reply.errors:
             raise Incomplete(reply)
         return reply
 
@@ -74,7 +75,7 @@ class Submitting:
         must_be_current(press, incident, now)
         match press.kind:
             case K.PLAN:
-                return self._plan_with(tx, press, form, incident, by=by, now=now)
+                return self._plan_with(tx, press, form, incident, visitor=visitor, by=by, now=now)
             case K.WRONG_RUNBOOK:
                 return dialogs.wrong_runbook(tx, self.ctx, incident, str(form.get("runbook") or ""), by=by, now=now)
             case K.SET_SEVERITY:
@@ -89,7 +90,9 @@ class Submitting:
                 raise Refused("unknown_dialog", "This dialog belongs to another version of Muster. Close it and open it again.")
         return Reply()
 
-    def _plan_with(self, tx: Tx, press: Press, form: dict[str, Json], incident: Incident, *, by: Actor, now: datetime) -> Reply:
+    def _plan_with(
+        self, tx: Tx, press: Press, form: dict[str, Json], incident: Incident, *, visitor: Visitor, by: Actor, now: datetime
+    ) -> Reply:
         """A plan with chosen parameters from the first, for callers that have no dialog to choose them in."""
         action = self.ctx.shelf.pinned(tx, incident.match.runbook).action(text_of(press.step))
         asked = form.get("parameters") or {}
@@ -99,7 +102,8 @@ class Submitting:
             errors = {name: f"{action.title} has no parameter {name}." for name in unknown}
         if errors:
             return Reply(errors=errors)
-        run = act.propose(tx, self.ctx, incident, text_of(press.step), by=by, now=now, parameters=chosen)
+        known = repeat.request(visitor.interaction, asked) if visitor.interaction else None
+        run = act.propose(tx, self.ctx, incident, text_of(press.step), by=by, now=now, parameters=chosen, request=known)
         return Reply(then=Press(kind=K.PLAN, incident_id=incident.id, step=run.step, run_id=run.id))
 
     def _with_reason(self, tx: Tx, press: Press, reason: str, by: Actor, now: datetime) -> Reply:

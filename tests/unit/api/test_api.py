@@ -217,6 +217,29 @@ def test_a_plan_waits_for_an_engine_and_unknown_parameters_are_refused(muster, b
     assert held.args["parameters"] == {"replicas": 4}
 
 
+def test_a_plan_asked_for_twice_under_one_key_is_one_run(muster, ben):
+    """The repetition is answered with its run, whatever became of that; other parameters under the key are refused, and nothing is made."""
+    declared(ben, "Model p99 latency is high", service="answers")
+    ben.post(f"{V1}/incidents/1/runbook", json={"runbook": "inference-latency"})
+
+    def plan(key, **parameters):
+        headers = {"Idempotency-Key": key}
+        return ben.post(f"{V1}/incidents/1/actions/scale-out/plan", json={"parameters": parameters}, headers=headers)
+
+    wrong = {"Idempotency-Key": "k0"}
+    for _ in range(2):
+        answer = ben.post(f"{V1}/incidents/1/actions/scale-out/plan", json={"parameters": {"replica": 9}}, headers=wrong)
+        assert error(answer) == (422, "invalid")
+    first, again = plan("k1", replicas=4), plan("k1", replicas=4)
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert again.json()["run"] == first.json()["run"]
+    assert error(plan("k1", replicas=5)) == (422, "key_reused")
+    other = plan("k2", replicas=4).json()["run"]
+    ben.post(f"{V1}/runs/{other['id']}/cancel")
+    assert plan("k2", replicas=4).json()["run"]["state"] == "cancelled"
+    assert [run["id"] for run in ben.get(f"{V1}/incidents/1/runs").json()["items"]] == [first.json()["run"]["id"], other["id"]]
+
+
 def test_the_kill_switch_is_for_admins_and_is_told(muster, ben):
     """Pausing needs an admin's grant; it stands on every open incident; twice is once; resuming ends it (rule S16)."""
     declared(ben)
