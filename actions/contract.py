@@ -105,6 +105,21 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class Finding(Protocol):
+    """A backend that finds again what it made under a key. It is asked where the target itself tells nothing (`looks` false)."""
+
+    def find(self, call: Call, *, key: str, timeout: float) -> Reading | None:
+        """What `apply` made under `key`, with how it stands in words as the fact `tells`. Changes nothing.
+
+        None where nothing is seen of it, which proves nothing: what was just started may not be listed yet, or not any more.
+
+        Raises:
+            BackendError: it cannot be looked up; the text says why.
+        """
+        ...
+
+
+@runtime_checkable
 class Probing(Protocol):
     """A backend that can say whether it would work, for `muster check`."""
 

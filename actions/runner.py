@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from actions import planning, radius
+from actions import looking, planning, radius
 from actions.comparing import TimeUp, deadline, same
 from actions.contract import Backend, BackendError, Conflict, OutcomeUnknown, Throttled, Unreachable
 from actions.measuring import failed, measured
 from actions.planning import PlanRefused, Request
 from actions.redaction import redact
 from actions.registry import Registry
-from actions.saying import changed, drift, lower, name_of, parts_looked_at, refused
+from actions.saying import changed, drift, lower, name_of, refused
 from actions.together.sequences import joined
 from actions.together.several import SEQUENCE, AsOne
 from runbooks.errors import LabelMissing, NotFound, TemplateInvalid
@@ -178,9 +178,12 @@ class Runner:
             return refused(plan, f"Nothing was changed: {' '.join(unmet)}", after=present)
         return self._apply(backend, plan, plan.proposal.value, expected=plan.before, key=key, left=left)
 
-    def reconcile(self, plan: Plan, *, timeout: float | None = None) -> Outcome:
-        """Say by looking whether a change of unknown outcome took effect (rule S20). Never repeats it."""
-        return self._look(plan, wanted=plan.proposal.value, otherwise=plan.before, timeout=timeout)
+    def reconcile(self, plan: Plan, *, key: str | None = None, timeout: float | None = None) -> Outcome:
+        """Say by looking whether a change of unknown outcome took effect (rule S20). Never repeats it.
+
+        `key` is the one that it was sent with: what cannot be seen at the target may be found under it.
+        """
+        return self._look(plan, wanted=plan.proposal.value, otherwise=plan.before, key=key, timeout=timeout)
 
     def undo(self, plan: Plan, *, after: Reading | None, key: str, timeout: float | None = None) -> Outcome:
         """Put back the state from before, if the target still is as the run left it (rule S22).
@@ -333,23 +336,17 @@ class Runner:
             return Outcome(status=OutcomeStatus.UNKNOWN, reason=reason, before=expected, after=after)
         return Outcome(status=OutcomeStatus.APPLIED, before=expected, after=after)
 
-    def _look(self, plan: Plan, *, wanted: Json, otherwise: Reading, timeout: float | None) -> Outcome:
+    def _look(self, plan: Plan, *, wanted: Json, otherwise: Reading, timeout: float | None, key: str | None = None) -> Outcome:
         left = self._left(timeout or self.limits.plan)
-        if not self._operation(plan.call).looks:
-            return Outcome(status=OutcomeStatus.UNKNOWN, reason="Nobody but a person can tell whether this was done.")
         try:
             backend = self.registry.planned(plan.call)
+            if not self._operation(plan.call).looks:
+                return looking.found(backend, plan, key=key, timeout=left(), now=self._now)
             present = self._read(backend, plan.call, timeout=left())
         except (BackendError, NotFound) as error:
             wait = error.retry_after if isinstance(error, Throttled) else None
             return Outcome(status=OutcomeStatus.UNKNOWN, reason=f"It cannot be looked up: {lower(redact(str(error)))}", retry_after=wait)
-        if same(present, otherwise):
-            return Outcome(status=OutcomeStatus.REFUSED, reason="It did not take effect.", before=otherwise, after=present)
-        if present.value == wanted:
-            return Outcome(status=OutcomeStatus.APPLIED, reason="It took effect.", before=otherwise, after=present)
-        if isinstance(backend, AsOne):
-            return parts_looked_at(backend, plan, present, wanted=wanted, otherwise=otherwise)
-        return Outcome(status=OutcomeStatus.UNKNOWN, reason=changed(plan, present, backend), before=otherwise, after=present)
+        return looking.seen(backend, plan, present, wanted=wanted, otherwise=otherwise)
 
     def _read(self, backend: Backend, call: Call, *, timeout: float) -> Reading:
         return backend.read(call, timeout=timeout).model_copy(update={"read_at": self._now()})

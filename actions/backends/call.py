@@ -2,7 +2,8 @@
 
 Which method, address and body there are stands in the configuration and nowhere else; a runbook chooses a call by name and gives one
 target and one value, which are quoted into their places (rules S1, S29). A call that can be read back and taken back is `http.call`;
-every other is `http.fire`, which can neither be planned, looked up nor undone, and is R3 for that.
+every other is `http.fire`, which can neither be planned nor undone, and is R3 for that. After a crash it is found again by its key
+where a `lookup` is declared, and only by a person where none is.
 """
 
 import json
@@ -12,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from actions.comparing import Comparing
+from actions.comparing import Comparing, deadline
 from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, Rejected
 from actions.kinds import BackendKind, Options, Secrets
 from actions.redaction import redact
 from actions.toolkit.addresses import Guarded, Host, Resolve, host, resolved
 from actions.toolkit.credentials import signed_in
 from actions.toolkit.jsonpath import at
+from actions.toolkit.started import once
 from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Proposal, Reading
 from runbooks.severity import Tier
@@ -26,7 +28,7 @@ from runbooks.value import Json
 
 MOST_BYTES = 500_000
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
-FIELDS = frozenset({"method", "url", "body", "read", "becomes", "undo", "choices", "minimum", "maximum", "targets"})
+FIELDS = frozenset({"method", "url", "body", "read", "becomes", "undo", "choices", "minimum", "maximum", "targets", "lookup"})
 
 _TARGET = Argument(type=ArgumentType.TEXT, help="a declared call and what it is about, such as drain/worker-3")
 _VALUE = Argument(type=ArgumentType.ANY, required=False, help="what stands at {value} in the declared call")
@@ -59,7 +61,7 @@ _PLACE = re.compile(r"\{([a-z]*)\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A method, a path below the base with places for `{target}` and `{value}`, and a JSON body with the same places."""
+    """A method, a path below the base with places for `{target}`, `{value}` and `{key}`, and a JSON body with the same places."""
 
     method: str
     url: str
@@ -73,11 +75,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """One call of the configuration. Without `read` it is an `http.fire`."""
+    """One call of the configuration. Without `read` it is an `http.fire`, which `lookup` may find again by its key, at `path`."""
 
     name: str
     make: Request
     read: Request | None = None
+    lookup: Request | None = None
     path: str = ""
     becomes: Json = None
     undo: Request | None = None
@@ -127,6 +130,22 @@ class Calls(Comparing):
             raise Rejected(f"{self._who} says nothing at {declared.path} about {call.target}.")
         return Reading(value=found)
 
+    def find(self, call: Call, *, key: str, timeout: float) -> Reading | None:
+        """As `actions.contract.Finding`: what the declared `lookup` shows of the key. A 404 and an empty value are nothing.
+
+        Raises:
+            CallInvalid: none is declared.
+        """
+        declared, about = self._declared(call)
+        if declared.lookup is None:
+            raise CallInvalid(f"{declared.name} declares no lookup, so nobody but a person can tell whether it was done.")
+        answer = self._sent(declared.lookup, about=about, value=call.arguments.get("value"), key=key, timeout=timeout)
+        if answer.status == 404:
+            return None
+        refuse(answer, who=self._who, what=f"{declared.name} under this key")
+        there = at(answer.json(), declared.path)
+        return Reading(facts={"tells": f"{call.target}, {declared.path} is {_said(there)}"}) if there else None
+
     def propose(self, call: Call, reading: Reading) -> Proposal:
         """The value asked for, or what the call is declared to lead to, within the declared bounds."""
         declared, _ = self._declared(call)
@@ -146,14 +165,21 @@ class Calls(Comparing):
         return f"{self._who} lets these credentials in. Declared calls: {names}."
 
     def apply(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> Reading:
-        """Compare and set; what cannot be looked at is sent once, and is never sent for an undo."""
+        """Compare and set; what cannot be read back is sent once for each key that can be looked up, and is never sent for an undo."""
         declared, about = self._declared(call)
         if declared.read is not None:
             return super().apply(call, value, expected=expected, key=key, timeout=timeout)
         if value is None:
             raise CallInvalid(f"{declared.name} cannot be taken back: no way back is declared. A person does it at {self._who}.")
-        self._change(declared.make, about=about, value=call.arguments.get("value"), key=key, timeout=timeout, what=call.target or "")
-        return Reading(value=value)
+        left = deadline(timeout)
+
+        def fire() -> None:
+            self._change(declared.make, about=about, value=call.arguments.get("value"), key=key, timeout=left(), what=call.target or "")
+
+        def look() -> Reading | None:
+            return self.find(call, key=key, timeout=left()) if declared.lookup else None
+
+        return once(look=look, start=fire, what=f"{call.target} was done").model_copy(update={"value": value})
 
     def _write(self, call: Call, value: Json, *, present: Reading, key: str, timeout: float) -> None:  # noqa: ARG002
         declared, about = self._declared(call)
@@ -163,17 +189,20 @@ class Calls(Comparing):
         self._change(make, about=about, value=value, key=key, timeout=timeout, what=call.target or "")
 
     def _change(self, make: Request, *, about: str, value: Json, key: str, timeout: float, what: str) -> None:
-        answer = self._sent(make, about=about, value=value, timeout=timeout, headers={"Idempotency-Key": key})
+        answer = self._sent(make, about=about, value=value, key=key, timeout=timeout, headers={"Idempotency-Key": key})
         if 300 <= answer.status < 400:  # many forms are carried out and then send to a page
             raise OutcomeUnknown(f"{self._who} answers {answer.status} and sends elsewhere, which was not followed.")
         refuse(answer, who=self._who, what=what)
 
-    def _sent(self, make: Request, *, about: str, value: Json, timeout: float, headers: Mapping[str, str] | None = None) -> Answer:
+    def _sent(
+        self, make: Request, *, about: str, value: Json, timeout: float, key: str = "", headers: Mapping[str, str] | None = None
+    ) -> Answer:
         if "value" in _PLACE.findall(make.url) and not _ABOUT.fullmatch(_text(value)):
             raise CallInvalid(f"{_said(value)!r} cannot stand in an address; write letters, digits and . _ : @ -. Nothing was sent.")
-        path = _PLACE.sub(lambda found: quote(about if found[1] == "target" else _text(value), safe=""), make.url)
+        places = {"target": about, "value": _text(value), "key": key}
+        path = _PLACE.sub(lambda found: quote(places[found[1]], safe=""), make.url)
         place = self._guarded.placed(self._base + path)
-        body = _filled(make.body, about=about, value=value)
+        body = _filled(make.body, places, value=value)
         accept = {"Accept": "application/json", **(headers or {})}
         return self._guarded.send(make.method, place, timeout=timeout, most=MOST_BYTES, body=body, headers=accept)
 
@@ -208,15 +237,15 @@ def _named(body: Json) -> set[str]:
     return set(_PLACE.findall(body)) if isinstance(body, str) else set()
 
 
-def _filled(body: Json, *, about: str, value: Json) -> Json:
+def _filled(body: Json, places: Mapping[str, str], *, value: Json) -> Json:
     """The body with its places filled; a text that is only `{value}` becomes the value itself, with its type."""
     if isinstance(body, Mapping):
-        return {key: _filled(entry, about=about, value=value) for key, entry in body.items()}
+        return {key: _filled(entry, places, value=value) for key, entry in body.items()}
     if isinstance(body, list):
-        return [_filled(entry, about=about, value=value) for entry in body]
+        return [_filled(entry, places, value=value) for entry in body]
     if body == "{value}":
         return value
-    return _PLACE.sub(lambda found: about if found[1] == "target" else _text(value), body) if isinstance(body, str) else body
+    return _PLACE.sub(lambda found: places[found[1]], body) if isinstance(body, str) else body
 
 
 def _within(declared: Declared, value: Json, target: str) -> None:
@@ -278,14 +307,14 @@ def _declaration(options: Options, name: str, given: Json) -> Declared:
         raise options.invalid(place, "must be a mapping under a name of small letters, digits and hyphens")
     if unknown := sorted(set(given) - FIELDS):
         raise options.invalid(f"{place}.{unknown[0]}", f"is not known here; known are {', '.join(sorted(FIELDS))}")
-    read = given.get("read")
-    if read is not None and (not isinstance(read, Mapping) or set(read) != {"url", "path"} or not isinstance(read["path"], str)):
-        raise options.invalid(f"{place}.read", "must be {url: …, path: …}")
+    read, path = _asking(options, f"{place}.read", given.get("read"))
+    lookup, found_at = _asking(options, f"{place}.lookup", given.get("lookup"), "target", "value", "key")
     declared = Declared(
         name=name,
         make=_request(options, place, given),
-        read=None if read is None else _request(options, f"{place}.read", {"method": "GET", "url": read["url"]}, methods=("GET",)),
-        path="" if read is None else str(read["path"]),
+        read=read,
+        lookup=lookup,
+        path=path or found_at,
         becomes=given.get("becomes"),
         undo=None if given.get("undo") is None else _request(options, f"{place}.undo", given["undo"]),
         choices=tuple(given.get("choices") or ()),
@@ -297,7 +326,17 @@ def _declaration(options: Options, name: str, given: Json) -> Declared:
     return declared
 
 
-def _request(options: Options, place: str, given: Json, *, methods: tuple[str, ...] = METHODS) -> Request:
+def _asking(options: Options, place: str, given: Json, *places: str) -> tuple[Request | None, str]:
+    """A question of the configuration, and the path of its answer; nothing where none is declared."""
+    if given is None:
+        return None, ""
+    if not isinstance(given, Mapping) or set(given) != {"url", "path"} or not isinstance(given["path"], str):
+        raise options.invalid(place, "must be {url: …, path: …}")
+    asking = {"method": "GET", "url": given["url"]}
+    return _request(options, place, asking, *(places or ("target", "value")), methods=("GET",)), given["path"]
+
+
+def _request(options: Options, place: str, given: Json, *places: str, methods: tuple[str, ...] = METHODS) -> Request:
     fields: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
     method, url = fields.get("method"), fields.get("url")
     if method not in methods:
@@ -305,16 +344,21 @@ def _request(options: Options, place: str, given: Json, *, methods: tuple[str, .
     if not isinstance(url, str) or not url.startswith("/") or url.startswith("//") or {".", ".."} & set(urlsplit(url).path.split("/")):
         raise options.invalid(f"{place}.url", f"is {url!r}; it must be a path below base, such as /workers/{{target}}")
     found = Request(method=method, url=url, body=fields.get("body"))
-    if unknown := sorted(found.places - {"target", "value"}):
-        raise options.invalid(place, f"names {{{unknown[0]}}}; there are {{target}} and {{value}}")
+    known = places or ("target", "value", "key")
+    if unknown := sorted(found.places - set(known)):
+        raise options.invalid(place, f"names {{{unknown[0]}}}; there are {', '.join(f'{{{one}}}' for one in known)}")
     return found
 
 
 def _consistent(options: Options, place: str, declared: Declared) -> None:
     """A call that is read back must be one that can be taken back; half a declaration would look safer than it is."""
-    named = [one.places for one in (declared.read, declared.undo) if one is not None]
+    named = [one.places for one in (declared.read, declared.undo, declared.lookup) if one is not None]
     if any("target" in places and "target" not in declared.make.places for places in named):
-        raise options.invalid(place, "names {target} in read or undo, but not in the call itself")
+        raise options.invalid(place, "names {target} in read, undo or lookup, but not in the call itself")
+    if declared.lookup is not None and (declared.read is not None or "key" not in declared.lookup.places):
+        raise options.invalid(
+            f"{place}.lookup", "must name {key}, and belongs to a call without read: what is read back needs no other look"
+        )
     if declared.read is None and (declared.undo is not None or declared.becomes is not None):
         raise options.invalid(f"{place}.read", "is needed where becomes or undo stand: what cannot be looked at is not taken back blindly")
     if declared.read is not None and not declared.takes_value and (declared.undo is None or declared.becomes is None):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from actions.contract import CallInvalid, Rejected, Throttled
 from actions.kinds import BackendKind, Options, Secrets
-from actions.toolkit.started import Starting, plain_name
+from actions.toolkit.started import Starting, plain_name, standing
 from actions.toolkit.wire import Answer, Wire, refuse, retry_after
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Reading
 from runbooks.severity import Tier
@@ -69,6 +69,7 @@ class GitHub(Starting):
         key_input: str | None = KEY,
     ) -> None:
         self.environment, self._repositories, self._key_input = environment, frozenset(repositories), key_input
+        self.blind = None if key_input else f"`key_input` is empty, so no run at {WHO} carries Muster's key."
         self._wire = Wire(
             who=WHO,
             base=url,
@@ -171,7 +172,8 @@ def _value(run: Mapping[str, Any]) -> float | None:
 
 def _reading(run: Mapping[str, Any]) -> Reading:
     row = _row(run)
-    return Reading(revision=str(row["run"]), facts={"state": row["state"], "url": row["url"]})
+    said = standing(f"run {row['run']}", state=str(row["state"]), value=_value(run), url=str(row["url"]))
+    return Reading(revision=str(row["run"]), facts={"state": row["state"], "url": row["url"], "tells": said})
 
 
 def build(options: Options, secrets: Secrets) -> GitHub:

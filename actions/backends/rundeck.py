@@ -10,7 +10,7 @@ from typing import Any
 
 from actions.contract import CallInvalid, OutcomeUnknown, Rejected
 from actions.kinds import BackendKind, Options, Secrets
-from actions.toolkit.started import Starting, plain_name
+from actions.toolkit.started import Starting, plain_name, standing
 from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Reading
 from runbooks.severity import Tier
@@ -59,6 +59,7 @@ class Rundeck(Starting):
         self, *, url: str, token: Callable[[], str], environment: str | None, jobs: tuple[str, ...], key_option: str | None = None
     ) -> None:
         self.environment, self._jobs, self._key_option = environment, frozenset(jobs), key_option
+        self.blind = None if key_option else f"`key_option` is not configured, so no execution at {WHO} carries Muster's key."
         headers = lambda: {"X-Rundeck-Auth-Token": token(), "Accept": "application/json"}  # noqa: E731 - a secret is read at each request
         self._wire = Wire(who=WHO, base=f"{url.rstrip('/')}/api/{VERSION}", headers=headers)
 
@@ -146,7 +147,8 @@ def _value(execution: Mapping[str, Any]) -> float | None:
 
 def _reading(execution: Mapping[str, Any]) -> Reading:
     row = _row(execution)
-    return Reading(revision=str(row["execution"]), facts={"state": row["state"], "url": row["url"]})
+    said = standing(f"execution {row['execution']}", state=str(row["state"]), value=_value(execution), url=str(row["url"]))
+    return Reading(revision=str(row["execution"]), facts={"state": row["state"], "url": row["url"], "tells": said})
 
 
 def build(options: Options, secrets: Secrets) -> Rundeck:

@@ -1,6 +1,7 @@
 """What is started elsewhere and cannot be taken back: a job, a workflow. It is looked up by our key, because there is no other trace.
 
-Before it is started, and again when no clear answer came, it is looked for; only where it cannot be found does a person have to look.
+Before it is started, again when no clear answer came, and after a crash, it is looked for; only where it cannot be found does a person
+have to look.
 """
 
 from abc import ABC, abstractmethod
@@ -15,9 +16,13 @@ UNKNOWN = "This cannot be said beforehand."
 
 
 class Starting(ABC):
-    """`read`, `propose` and `apply` in terms of `_target`, `_found` and `_start`."""
+    """`read`, `propose`, `apply` and `find` in terms of `_exists`, `_found` and `_start`.
+
+    `blind` says why nothing that was started is found again; None where the key goes along and can be seen.
+    """
 
     starts: Operation
+    blind: str | None
 
     @abstractmethod
     def _exists(self, call: Call, *, timeout: float) -> None:
@@ -42,6 +47,16 @@ class Starting(ABC):
         self._exists(call, timeout=timeout)
         return Reading()
 
+    def find(self, call: Call, *, key: str, timeout: float) -> Reading | None:
+        """As `actions.contract.Finding`.
+
+        Raises:
+            CallInvalid: no key goes along.
+        """
+        if self.blind is not None:
+            raise CallInvalid(self.blind)
+        return self._found(call, key=key, timeout=timeout)
+
     def propose(self, call: Call, reading: Reading) -> Proposal:  # noqa: ARG002 - the contract's signature
         """That it is started; what it does is its own business."""
         return Proposal(value=dict(call.arguments), before_text="not started", after_text="started", note=UNKNOWN)
@@ -56,24 +71,43 @@ class Starting(ABC):
         if value is None:
             raise CallInvalid(f"{call.target} was started and cannot be taken back. A person looks at what it did.")
         left = deadline(timeout)
-        try:
-            there = self._found(call, key=key, timeout=left())
-        except OutcomeUnknown as error:
-            raise Unreachable(f"{error} Nothing was sent.") from error
-        started = there or self._begun(call, key=key, left=left)
+        started = once(
+            look=lambda: self._found(call, key=key, timeout=left()),
+            start=lambda: self._start(call, key=key, timeout=left()),
+            what=f"{call.target} was started under {key}",
+        )
         return started.model_copy(update={"value": value})
 
-    def _begun(self, call: Call, *, key: str, left: Callable[[], float]) -> Reading:
+
+def once(*, look: Callable[[], Reading | None], start: Callable[[], Reading | None], what: str) -> Reading:
+    """Start it unless a look finds it already; look again where no clear answer came.
+
+    Raises:
+        Unreachable: it could not be looked for; nothing was sent.
+        OutcomeUnknown: no clear answer came, and nothing is seen of it yet; `what` says what a person has to look for.
+    """
+    try:
+        there = look()
+    except OutcomeUnknown as error:
+        raise Unreachable(f"{error} Nothing was sent.") from error
+    if there is not None:
+        return there
+    try:
+        return start() or Reading(facts={"state": "started"})
+    except OutcomeUnknown as doubt:
         try:
-            return self._start(call, key=key, timeout=left()) or Reading(facts={"state": "started"})
-        except OutcomeUnknown as doubt:
-            try:
-                there = self._found(call, key=key, timeout=left())
-            except BackendError:
-                there = None
-            if there is None:
-                raise OutcomeUnknown(f"{doubt} Look there whether {call.target} was started under {key}.") from doubt
-            return there
+            there = look()
+        except BackendError:
+            there = None
+        if there is None:
+            raise OutcomeUnknown(f"{doubt} Look there whether {what}.") from doubt
+        return there
+
+
+def standing(what: str, *, state: str, value: float | None, url: str) -> str:
+    """How something that was started stands, in words; `value` is 1 for a good end, 0 for any other, None while it has none."""
+    stands = f"is {state}" if value is None else f"ended {'well' if value == 1 else 'badly'}: {state}"
+    return f"{what} {stands.replace('_', ' ')}" + (f" ({url})" if url else "")
 
 
 def plain_name(call: Call, *, form: str, parts: int, letters: str) -> tuple[str, ...]:

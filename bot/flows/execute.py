@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from actions.looking import TOOK_EFFECT
 from actions.verification import judge, window
 from actions.wording import number
 from bot.flows import breaking, cleanup, mend, permit, register, standing, stop, undo
@@ -79,7 +80,7 @@ def _call(ctx: Context, run: ActionRun, incident: Incident, runbook: Runbook) ->
 def _look_first(ctx: Context, run: ActionRun, incident: Incident, runbook: Runbook) -> Outcome:
     """What the world says of an attempt that died. Only where it surely did not happen, and soon after, it is done now."""
     assert run.plan is not None
-    looked = mend.as_one(ctx, run, incident, run.plan, ctx.runner_for(incident).reconcile(run.plan))
+    looked = mend.as_one(ctx, run, incident, run.plan, ctx.runner_for(incident).reconcile(run.plan, key=run.key))
     fresh = run.started_at is not None and ctx.now() - run.started_at < ctx.policy.plan_life
     if looked.status is not OutcomeStatus.REFUSED or not fresh or mend.was_mended(ctx, run):
         return looked
@@ -170,8 +171,7 @@ def applied(
     words = run.plan.words()
     said = []
     if looked:
-        found = f"{DONE_NOW}: {words}" if outcome.reason == DONE_NOW else f"{words} took effect"
-        text = f"{_doubt(run)} {run.title}. It looked: {found}. Watching again."
+        text = f"{_doubt(run)} {run.title}. It looked: {_seen(outcome, words)}. Watching again."
         said.append(entry(EntryKind.RUN_RECONCILED, text, now=now, run=run.id, step=run.step))
     said.append(
         entry(
@@ -188,6 +188,14 @@ def applied(
     save(tx, before=incident, after=incident.redrawn(), entries=said, now=now, tasks_too=[redraw_run(executed, now=now)])
     if mitigations.of_run(tx, run.id) is None:  # a ramp's first stage has opened it
         register.open_for(tx, ctx, incident, executed, after=action.undo.after, then=action.undo.then, now=now)
+
+
+def _seen(outcome: Outcome, words: str) -> str:
+    """What a look has shown of a change that is in force."""
+    if outcome.reason == DONE_NOW:
+        return f"{DONE_NOW}: {words}"
+    found = (outcome.reason or TOOK_EFFECT).rstrip(".")
+    return found.replace(TOOK_EFFECT.rstrip("."), f"{words} took effect").replace("It was found", "it was found")
 
 
 def not_applied(tx: Tx, run: ActionRun, incident: Incident, outcome: Outcome, *, looked: bool, now: datetime) -> None:
@@ -233,7 +241,7 @@ def look(ctx: Context, task: Task) -> Settlement:
     run, incident, _ = ctx.read(lambda tx: load(tx, ctx, run_id))
     if run.state is not RunState.UNKNOWN or run.plan is None:
         return Settled(result={"state": run.state.value})
-    outcome = mend.as_one(ctx, run, incident, run.plan, ctx.runner_for(incident).reconcile(run.plan))
+    outcome = mend.as_one(ctx, run, incident, run.plan, ctx.runner_for(incident).reconcile(run.plan, key=run.key))
     return Settled(apply=lambda tx: _settle(tx, ctx, run_id, outcome, looked=True))
 
 

@@ -18,7 +18,7 @@ from runbooks.operation import Call, OutcomeStatus, Reading
 from runbooks.severity import Tier
 from tests.parts.acted import CASES, Act, Case, suffer
 from tests.parts.answering import Answer, Asked, answering
-from tests.parts.trouble import Trouble, troubled
+from tests.parts.trouble import Ill, Trouble, troubled
 
 CALLS: dict[str, Any] = {
     "mode": {
@@ -34,6 +34,10 @@ CALLS: dict[str, Any] = {
     },
     "restart": {"method": "POST", "url": "/v1/workers/{target}/restart", "body": {"reason": "incident"}, "targets": ["w1", "w2"]},
     "flush": {"method": "POST", "url": "/v1/flush"},
+    "reboot": {
+        "method": "POST", "url": "/v1/workers/{target}/reboot", "body": {"request": "{key}"},
+        "lookup": {"url": "/v1/reboots?of={target}&request={key}", "path": "reboots[0].state"},
+    },
 }  # fmt: skip
 _names = count(1)
 
@@ -44,6 +48,8 @@ class Service:
     def __init__(self) -> None:
         self.workers: dict[str, dict[str, Any]] = {}
         self.restarts: list[str] = []
+        self.reboots: list[dict[str, str]] = []
+        self.listed = 200
         self.asked: list[Asked] = []
         self.status = 0
 
@@ -60,6 +66,9 @@ class Service:
             return self.status, {"error": "no"}, {"Location": "/elsewhere"}
         if asked.path == "/v1/flush":
             return 202, None
+        if asked.path == "/v1/reboots":
+            (of,), (request,) = asked.query["of"], asked.query["request"]
+            return self.listed, {"reboots": [one for one in self.reboots if (one["of"], one["request"]) == (of, request)]}
         name, _, what = asked.path.removeprefix("/v1/workers/").partition("/")
         worker = self.workers.get(name)
         if worker is None:
@@ -69,6 +78,8 @@ class Service:
     def _change(self, asked: Asked, worker: dict[str, Any], name: str, what: str) -> Answer:
         if what == "restart":
             self.restarts.append(name)
+        elif what == "reboot":
+            self.reboots.append({"of": name, "request": asked.body["request"], "state": "pending"})
         elif what == "maintenance":
             worker["maintenance"] = asked.method == "POST"
         elif what.startswith("slots/"):
@@ -270,6 +281,57 @@ def test_every_trouble_of_what_is_fired_is_told_truly(case: Case, service: tuple
     assert len(state.restarts) == before + case.done
 
 
+KEY = "12/reboot/0f/a b&c"  # every sign of it must arrive as it is
+
+
+def rebooting(url: str, worker: str) -> Act:
+    return Act(backend(url), "http.fire", {"target": f"reboot/{worker}"}, tier="R3", approval="two")
+
+
+def test_what_is_fired_with_a_lookup_is_fired_once_for_each_key(service: tuple[Service, str]) -> None:
+    """The key stands where the configuration puts it; the same key again fires nothing, another one does."""
+    state, url = service
+    worker, before = state.new(), len(state.reboots)
+    act = rebooting(url, worker)
+    plan = act.plan()
+    for key in (KEY, KEY, "another"):
+        assert act.execute(plan, key=key).status is OutcomeStatus.APPLIED
+    assert [one["request"] for one in state.reboots[before:]] == [KEY, "another"]
+
+
+@pytest.mark.parametrize("ill", [Ill.LOST, Ill.LIED])
+def test_s20_what_was_fired_is_found_by_its_key(ill: Ill, service: tuple[Service, str], trouble: Trouble) -> None:
+    """Behind a lost or lying answer, and after a crash, the lookup tells that it was done and how it stands."""
+    state, _ = service
+    worker, before = state.new(), len(state.reboots)
+    act = rebooting(trouble.url, worker)
+    plan = act.plan()
+    trouble.ill = ill
+    assert act.execute(plan, key=KEY).status is OutcomeStatus.APPLIED
+    looked = act.runner.reconcile(plan, key=KEY)
+    said = f"It was found under its key: reboot/{worker}, reboots[0].state is pending."
+    assert (looked.status, looked.reason) == (OutcomeStatus.APPLIED, said)
+    assert len(state.reboots) == before + 1
+
+
+def test_s20_what_a_lookup_does_not_show_goes_to_a_person(service: tuple[Service, str]) -> None:
+    """An empty list and a 404 prove nothing, an error proves nothing, and without a lookup nobody but a person is asked."""
+    state, url = service
+    act = rebooting(url, state.new())
+    plan = act.plan()
+    try:
+        for status, says in ((200, "Nothing is seen there of"), (404, "Nothing is seen there of"), (500, "It cannot be looked up:")):
+            state.listed = status
+            looked = act.runner.reconcile(plan, key=KEY)
+            assert (looked.status, says in looked.reason) == (OutcomeStatus.UNKNOWN, True), looked.reason
+        refused = act.execute(plan, key=KEY)  # what cannot be looked for is not fired
+        assert (refused.status, "Nothing was sent" in refused.reason) == (OutcomeStatus.REFUSED, True)
+    finally:
+        state.listed = 200
+    fired = Act(backend(url), "http.fire", {"target": "restart/w1"}, tier="R3", approval="two")
+    assert "declares no lookup, so nobody but a person can tell" in fired.runner.reconcile(fired.plan(), key=KEY).reason
+
+
 def test_wrong_credentials_change_nothing(service: tuple[Service, str]) -> None:
     """A token that is not let in is refused at the look, in words that do not hold it."""
     state, url = service
@@ -302,6 +364,9 @@ WRONG: dict[str, Any] = {
     "calls.x.url": {"x": {"method": "POST", "url": "https://elsewhere.example/x"}},
     "calls.x.read": {"x": {**CALLS["flush"], "undo": {"method": "DELETE", "url": "/v1/flush"}}},
     "calls.x": {"x": {"method": "POST", "url": "/x/{label}"}},
+    "calls.x.lookup": {"x": {**CALLS["flush"], "lookup": {"url": "/v1/newest", "path": "state"}}},
+    "calls.y.lookup": {"y": {**CALLS["mode"], "lookup": {"url": "/v1/modes/{key}", "path": "state"}}},
+    "calls.y.read": {"y": {**CALLS["mode"], "read": {"url": "/v1/workers/{key}", "path": "state.mode"}}},
     "calls.x.undo.method": {"x": {**CALLS["maintenance"], "undo": {"method": "TRACE", "url": "/x"}}},
 }
 

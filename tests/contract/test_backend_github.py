@@ -208,6 +208,53 @@ def test_a_start_behind_a_lost_answer_is_found_by_its_key(ill: Ill, vendor: tupl
     assert (outcome.status, len(vendor[0].runs)) == (OutcomeStatus.UNKNOWN, 2)
 
 
+@pytest.mark.parametrize(
+    ("status", "conclusion", "tells"),
+    [
+        ("queued", None, "run 700 is queued"),
+        ("in_progress", None, "run 700 is in progress"),
+        ("completed", "success", "run 700 ended well: success"),
+        ("completed", "timed_out", "run 700 ended badly: timed out"),
+    ],
+)
+def test_s20_a_start_that_nobody_saw_answered_is_found_by_its_key(
+    status: str, conclusion: str | None, tells: str, vendor: tuple[Vendor, str]
+) -> None:
+    """After a crash the look finds the run by the key that it was sent with and tells how it stands; it starts nothing."""
+    state, url = vendor
+    it = act(url)
+    plan = it.plan()
+    for key in ("run-7", "run-8", "run-9"):
+        assert it.execute(plan, key=key).status is OutcomeStatus.APPLIED
+    state.runs.reverse()  # ours is not the newest
+    state.runs[0] |= {"status": status, "conclusion": conclusion}
+    looked = it.runner.reconcile(plan, key="run-7")
+    assert looked.status is OutcomeStatus.APPLIED
+    assert looked.reason == f"It was found under its key: {tells} (https://github.com/example/answers/actions/runs/700)."
+    assert looked.after is not None
+    assert (looked.after.revision, looked.after.value) == ("700", plan.proposal.value)
+    assert len(state.runs) == 3
+
+
+def test_s20_a_start_that_is_not_seen_goes_to_a_person(vendor: tuple[Vendor, str]) -> None:
+    """Not to be listed proves nothing, a look that fails proves nothing, and without the input no look is pretended."""
+    state, url = vendor
+    it = act(url)
+    plan = it.plan()
+    it.execute(plan, key="run-7")
+    looked = it.runner.reconcile(plan, key="run-77")
+    assert (looked.status, looked.reason) == (
+        OutcomeStatus.UNKNOWN, "Nothing is seen there of run-77, which does not prove that it was not done."
+    )  # fmt: skip
+    blind = act(url, key_input="")
+    assert blind.runner.reconcile(plan, key="run-7").reason == (
+        "It cannot be looked up: `key_input` is empty, so no run at GitHub carries Muster's key."
+    )
+    state.limited = True
+    waits = it.runner.reconcile(plan, key="run-7")
+    assert (waits.status, waits.retry_after) == (OutcomeStatus.UNKNOWN, 60)
+
+
 def test_a_wrong_configuration_stops_the_start() -> None:
     """Without a token or a list of repositories the backend is not built."""
     for options, secrets, field in (

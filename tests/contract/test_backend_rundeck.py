@@ -170,6 +170,43 @@ def test_a_run_behind_a_lost_answer_is_found_by_its_key(ill: Ill, vendor: tuple[
     assert (outcome.status, len(vendor[0].executions)) == (OutcomeStatus.UNKNOWN, 2)
 
 
+@pytest.mark.parametrize(
+    ("status", "tells"),
+    [
+        ("scheduled", "execution 17 is scheduled"),
+        ("running", "execution 17 is running"),
+        ("succeeded", "execution 17 ended well: succeeded"),
+        ("failed-with-retry", "execution 17 ended badly: failed-with-retry"),
+        ("aborted", "execution 17 ended badly: aborted"),
+    ],
+)
+def test_s20_a_run_that_nobody_saw_answered_is_found_by_its_key(status: str, tells: str, vendor: tuple[Vendor, str]) -> None:
+    """After a crash the look finds the execution by the option that it was sent with and tells how it stands; it runs nothing."""
+    state, url = vendor
+    it = act(url)
+    plan = it.plan()
+    for key in ("run-7", "run-8"):
+        assert it.execute(plan, key=key).status is OutcomeStatus.APPLIED
+    state.executions[1]["status"] = status
+    looked = it.runner.reconcile(plan, key="run-7")
+    assert looked.status is OutcomeStatus.APPLIED
+    assert looked.reason == f"It was found under its key: {tells} (http://rundeck/project/answers/execution/show/17)."
+    assert len(state.executions) == 2
+
+
+def test_s20_a_run_that_is_not_seen_goes_to_a_person(vendor: tuple[Vendor, str]) -> None:
+    """Not to be listed proves nothing, and without the option no look is pretended."""
+    it = act(vendor[1])
+    plan = it.plan()
+    it.execute(plan, key="run-7")
+    looked = it.runner.reconcile(plan, key="run-77")
+    assert (looked.status, "Nothing is seen there of run-77" in looked.reason) == (OutcomeStatus.UNKNOWN, True)
+    blind = act(vendor[1], key_option=None)
+    assert blind.runner.reconcile(plan, key="run-7").reason == (
+        "It cannot be looked up: `key_option` is not configured, so no execution at Rundeck carries Muster's key."
+    )
+
+
 def test_a_wrong_configuration_stops_the_start() -> None:
     """Without a token or a list of jobs the backend is not built."""
     given = {"url": "http://127.0.0.1:9", "environment": "p"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actions import breaker, measuring, planning, registry, runner, verification
+from actions import breaker, looking, measuring, planning, registry, runner, verification
 from actions.planning import PlanRefused
 from actions.registry import Registry, RegistryInvalid
 from actions.testing import Chaos, RecordingBackend
@@ -219,7 +219,7 @@ SWITCHES = {
     "S15 row": Switch(promise=s15_row, module=breaker, name="ended_badly", off=lambda _run: None),
     "S17 time": Switch(promise=s17_time, module=runner.Runner, name="_left", off=_no_limit),
     "S19 redaction": Switch(promise=s19_redaction, module=measuring, name="clean", off=lambda value: value),
-    "S20 look": Switch(promise=s20_look, module=runner, name="same", off=lambda *_: False),
+    "S20 look": Switch(promise=s20_look, module=looking, name="same", off=lambda *_: False),
     "S21 gaps": Switch(promise=s21_missing, module=verification, name="PATIENCE", off=100),
     "S21 settle": Switch(promise=s21_verdict, module=verification, name="window", off=lambda *_, executed_at: (executed_at, at(999))),
     "S25 limit": Switch(promise=s25_glass, module=approval, name="_broken_glass", off=lambda *_, **__: Decision(
