@@ -86,7 +86,8 @@ class Reading(Value):
 
     `value` is JSON. For `metrics.query` it is {"rows": [{label: text, …, "value": number}], "value": number or None}.
     `facts` are what a proposal needs to know beside it (bounds, releases to go back to); they are no part of the state compared. Two of
-    them, whole numbers, the guard reads (rule S13): `units`, how many the target has, and `ready`, how many of them serve.
+    them, whole numbers, the guard reads (rule S13): `units`, how many the target has, and `ready`, how many of them serve. `caveat` is a
+    sentence that a look adds to "it took effect", where that is not the whole truth.
     `revision` is the far side's own version, where it has one; a change is a compare-and-set against it, else against `value`.
     """
 

@@ -151,7 +151,10 @@ class HAProxy(Comparing):
         entries = self._entries(field, left=left)
         if target not in entries:
             raise TargetMissing(f"{field.map.name} has no key {target}; it has {', '.join(sorted(entries)[:8]) or 'none'}.")
-        facts = {"backend": entries[target], "backends": self._backends(left=left), "file": self._in_file(field, target)}
+        file = self._in_file(field, target)
+        facts = {"backend": entries[target], "backends": self._backends(left=left), "file": file}
+        if self._persist and file != entries[target]:
+            facts["caveat"] = f"But {field.map.name} says {file or 'nothing'}: change it there, too, or a reload of {WHO} takes it back."
         return Reading(value=field.value(target, entries[target]), facts=facts)
 
     def propose(self, call: Call, reading: Reading) -> Proposal:

@@ -100,6 +100,7 @@ def test_a_switched_route_leads_to_the_other_service(proxy: RunningHAProxy) -> N
     assert proxy.backup.hits(f"{proxy.url}/routed") == 0
 
 
+HALF = "But retries.map says answers-6: change it there, too, or a reload of HAProxy takes it back."
 TROUBLES = [
     (Ill.STATUS, "Permission denied\n\n", OutcomeStatus.REFUSED, "HAProxy's socket does not allow this: Permission denied", False),
     (Ill.STATUS, "entry not found.\n\n", OutcomeStatus.REFUSED, "HAProxy has no answers in retries.map: entry not found.", False),
@@ -125,7 +126,7 @@ def test_every_trouble_with_the_change_is_told_as_it_is(row: tuple[Ill, str, Out
         assert outcome.status is ends, outcome.reason
         assert says in outcome.reason
         trouble.ill = Ill.NONE
-        assert act.runner.reconcile(plan).reason == ("It took effect." if done else "It did not take effect.")
+        assert act.runner.reconcile(plan).reason == (f"It took effect. {HALF}" if done else "It did not take effect.")
     assert proxy.primary.hits(proxy.url) == (1 if done else 6)
 
 
@@ -214,6 +215,8 @@ def test_a_file_that_vanishes_while_it_is_changed_is_unknown(proxy: RunningHAPro
         unsure = act.execute(plan)
         assert unsure.status is OutcomeStatus.UNKNOWN
         proxy.retries.write_text(haproxy.RETRIES)
+        assert act.runner.reconcile(plan).reason == f"It took effect. {HALF}"
+        proxy.retries.write_text(haproxy.RETRIES.replace("answers-6", "answers-1"))
         assert act.runner.reconcile(plan).reason == "It took effect."
     assert proxy.primary.hits(proxy.url) == 1
 

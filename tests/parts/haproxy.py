@@ -151,6 +151,7 @@ class Meddling:
     answer: str = "Internal error.\n\n"
     which: Callable[[str], bool] = lambda command: command.startswith("set ")
     seen: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
 
@@ -195,4 +196,7 @@ def _one(connection: socket.socket, found: Meddling, upstream: Callable[[str], s
             connection.sendall(found.answer.encode())
         elif ill is not Ill.RESET:
             answer = upstream(command)
+            found.passed.append(command)
+            if ill is Ill.KEPT:
+                found.over.wait(60)
             connection.sendall(b"" if ill is Ill.LOST else found.answer.encode() if ill is Ill.LIED else answer.encode())
