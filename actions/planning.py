@@ -20,6 +20,9 @@ from runbooks.runbook import LAST_KNOWN_GOOD, Action, Otherwise, Parameter, Rela
 from runbooks.severity import Tier
 from runbooks.value import Json
 
+PINNED = "pinned"
+"""The fact, and then the argument of a plan's call, that says what a target is made of and by which backend each part was read."""
+
 
 class PlanRefused(MusterError):
     """There is no plan. `reason` is its name (`out_of_bounds`, `target_not_allowed` …), the text a sentence for the person."""
@@ -72,7 +75,9 @@ def full_call(request: Request, first: Call, reading: Reading) -> tuple[Call, di
     }
     arguments = {name: _rendered(request, value, parameters) for name, value in request.action.with_.items()}
     checked = {name: argument(name, declared, arguments.get(name)) for name, declared in request.operation.arguments.items()}
-    return first.model_copy(update={"arguments": {name: value for name, value in checked.items() if value is not None}}), parameters
+    given = {name: value for name, value in checked.items() if value is not None}
+    pinned = {PINNED: reading.facts[PINNED]} if PINNED in reading.facts else {}
+    return first.model_copy(update={"arguments": {**given, **pinned}}), parameters
 
 
 def tier_of(action: Action, operation: Operation, *, raised_by: int = 0) -> Tier:

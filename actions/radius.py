@@ -2,7 +2,8 @@
 
 What is counted are units: `facts["units"]` says how many the target has and `facts["ready"]` how many of them serve, where the
 backend knows; else a whole number in the target's value is taken for both. A change touches as many units as it takes away, or as many
-targets as the backend says that it touches. Adding some touches none of those that serve.
+targets as the backend says that it touches. Adding some touches none of those that serve. Several changes as one are not counted: what
+serves stands in each of them apart, so a limit over all is refused in words, and a ramp keeps them narrow.
 """
 
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ def check(guards: Guards, before: Reading, proposal: Proposal) -> Check | None:
     """The pre-check, with its numbers in words; None where the runbook sets neither a ceiling nor a floor."""
     if guards.most is None and guards.floor is None:
         return None
+    if proposal.parts:
+        return Check(name=NAME, holds=None, text=_uncounted(proposal))
     found = reach(before, proposal)
     parts = [*_ceiling(guards.most, found), *_floor(guards.floor, found)]
     unknown, broken = any(holds is None for holds, _ in parts), any(holds is False for holds, _ in parts)
@@ -50,6 +53,14 @@ def reach(before: Reading, proposal: Proposal) -> Reach:
         return Reach(touched=proposal.count, units=units, healthy=healthy)
     touched = max(now - then, 0) if now is not None and then is not None else None
     return Reach(touched=touched, units=units, healthy=healthy)
+
+
+def _uncounted(proposal: Proposal) -> str:
+    named = ", ".join(dict.fromkeys(part.target for part in proposal.parts))
+    return (
+        f"Blast radius: {len(proposal.parts)} changes as one ({named}) are not counted together, so `most` and `floor` cannot be kept; "
+        "the runbook's owner takes them out, and keeps targets narrow by `ramp` or by actions of their own."
+    )
 
 
 def _ceiling(most: int | str | None, found: Reach) -> list[tuple[bool | None, str]]:

@@ -1,7 +1,8 @@
 """Release units (mission D3): model, prompt, retrieval settings, flags and safety rules, in several systems, are one version.
 
 A unit is declared in muster.yaml with its parts and its known releases; `model.rollback` changes all parts as one. Which release runs is
-read from the parts and never remembered: a part that fits no release was changed by hand, and that is said.
+read from the parts and never remembered: a part that fits no release was changed by hand, and that is said. A plan holds every part with
+the backend that it was read from: what is configured otherwise by the time of the click, or of the undo, is refused.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from actions.contract import BackendError, CallInvalid, TargetMissing
 from actions.operations import MODEL_ROLLBACK
+from actions.planning import PINNED
 from actions.registry import Registry
 from actions.together.several import AsOne, Part, tried
 from actions.toolkit import releases
@@ -16,6 +18,8 @@ from actions.toolkit.releases import Release
 from actions.wording import spoken
 from runbooks.operation import Call, Operation, Proposal, ProposedPart, Reading
 from runbooks.value import Json
+
+OTHERWISE = "The release unit has other parts in muster.yaml than when this was planned; nothing was sent. Plan again."
 
 
 class KnownRelease(Release):
@@ -72,7 +76,12 @@ class ReleaseUnits(AsOne):
         reading = super().read(call, timeout=timeout)
         unit = self._unit(call)
         known = unit.releases()
-        facts = {**reading.facts, "releases": releases.facts(known), "by_hand": self._by_hand(call, unit, known, reading)}
+        facts = {
+            **reading.facts,
+            PINNED: [_pin(part, mine) for part, mine in zip(self._parts(call), unit.parts, strict=True)],
+            "releases": releases.facts(known),
+            "by_hand": self._by_hand(call, unit, known, reading),
+        }
         return reading.model_copy(update={"facts": facts})
 
     def propose(self, call: Call, reading: Reading) -> Proposal:
@@ -104,7 +113,19 @@ class ReleaseUnits(AsOne):
         return found
 
     def _parts(self, call: Call) -> tuple[Part, ...]:
-        return tuple(self._part(call, one) for one in self._unit(call).parts)
+        unit, pinned = self._unit(call), call.arguments.get(PINNED)
+        if pinned is None:
+            return tuple(self._part(call, one) for one in unit.parts)
+        calls = [Call.model_validate(one["call"]) for one in pinned]
+        planned = [
+            UnitPart(name=one["part"], operation=it.operation, target=it.target or "", argument=one["sets"])
+            for one, it in zip(pinned, calls, strict=True)
+        ]
+        if tuple(planned) != unit.parts:
+            raise CallInvalid(OTHERWISE)
+        return tuple(
+            Part(name=mine.name, backend=self._registry.planned(one), call=one) for mine, one in zip(unit.parts, calls, strict=True)
+        )
 
     def _part(self, call: Call, part: UnitPart) -> Part:
         bound = self._registry.bound(part.operation, call.environment, call.service, target=part.target)
@@ -131,7 +152,7 @@ class ReleaseUnits(AsOne):
     def _values(self, parts: Sequence[Part], value: Json) -> tuple[Json, ...]:
         kept = value.get("parts") if isinstance(value, Mapping) else None
         if not isinstance(kept, Mapping) or set(kept) != {part.name for part in parts}:
-            raise CallInvalid("The release unit has other parts than when this was planned; nothing was sent. Plan again.")
+            raise CallInvalid(OTHERWISE)
         return tuple(kept[part.name] for part in parts)
 
     def _by_hand(self, call: Call, unit: Unit, known: Sequence[KnownRelease], reading: Reading) -> str:
@@ -150,6 +171,11 @@ class ReleaseUnits(AsOne):
         return f"It is no known release: nearest is {near.version}, but {' and '.join(other)}."
 
 
+def _pin(part: Part, mine: UnitPart) -> dict[str, Json]:
+    """A part as a plan holds it, with the backend that it was read from."""
+    return {"part": mine.name, "sets": mine.argument, "call": part.call.model_dump(mode="json")}
+
+
 def _asked(part: Part, mine: UnitPart, release: KnownRelease) -> Call:
     return part.call.model_copy(update={"arguments": {**part.call.arguments, mine.argument: release.values[mine.name]}})
 
@@ -166,8 +192,9 @@ def _fits(parts: Sequence[Part], unit: Unit, release: KnownRelease, readings: Se
 def _is_so(part: Part, mine: UnitPart, release: KnownRelease, reading: Reading) -> bool:
     try:
         return bool(part.backend.propose(_asked(part, mine, release), reading).value == reading.value)
-    except BackendError:  # the far side knows no such value any more, so it does not have it
-        return False
+    except BackendError:  # it could not be set so now, for instance because nobody is well there; it may stand so all the same
+        wanted = release.values[mine.name]
+        return bool(reading.value in (wanted, {mine.argument: wanted}))
 
 
 def _shown(mine: UnitPart, proposal: Proposal) -> ProposedPart:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from actions import radius
 from actions.testing import RecordingBackend
-from runbooks.operation import Call, Check, OutcomeStatus, Proposal, Reading
+from runbooks.operation import Call, Check, OutcomeStatus, Proposal, ProposedPart, Reading
 from runbooks.runbook import Guards
 from tests import acting
 from tests.acting import LABELS, action, runbook
@@ -61,6 +61,18 @@ def test_s13_a_ceiling_and_a_floor(guards: dict[str, Any], before: Any, after: A
 def test_s13_without_a_limit_there_is_no_check() -> None:
     """A runbook that names neither is not bothered."""
     assert checked({}, {"replicas": 8}, {"replicas": 0}) is None
+
+
+@pytest.mark.parametrize("guards", [{"most": 3}, {"most": "50%"}, {"floor": 1}])
+def test_s13_several_changes_as_one_are_refused_in_words_rather_than_miscounted(guards: dict[str, Any]) -> None:
+    """A limit over several targets, a release unit's parts among them, does not hold, and the sentence says what to do about it."""
+    parts = tuple(ProposedPart(name=one, target=one, before_text="4 replicas", after_text="3 replicas") for one in ("eu", "us"))
+    proposal = Proposal(value=[{"replicas": 3}, {"replicas": 3}], before_text="", after_text="", parts=parts)
+    found = radius.check(Guards.model_validate(guards), Reading(value=[{"replicas": 4}, {"replicas": 4}]), proposal)
+    assert found is not None
+    assert found.holds is None
+    assert found.text.startswith("Blast radius: 2 changes as one (eu, us) are not counted together")
+    assert "`ramp`" in found.text
 
 
 @pytest.mark.parametrize("most", ["0%", "101%", "half", 0, True, 1.5])

@@ -207,6 +207,59 @@ def test_a_unit_whose_parts_changed_in_the_configuration_is_not_touched() -> Non
     assert values(parts) == (14, 24, 34)
 
 
+def moved(parts: RecordingBackend, *, unit: tuple[UnitPart, ...] = UNIT, name: str = "elsewhere") -> Runner:
+    """The same unit after the configuration was changed: its parts are served by another system that looks alike, or are others."""
+    other = far(*values(parts))
+    other.name = name
+    whole = ReleaseUnits(
+        [Unit(name="answers", parts=unit, releases=lambda: RELEASES)], environment="production", registry=Registry([other])
+    )
+    bound = Bound(name="release-units", backend=whole, targets=frozenset({"answers"}))
+    return Runner(registry=Registry([bound, other]), now=lambda: NOW)
+
+
+@pytest.mark.parametrize("change", ["backend", "target", "argument", "order"])
+def test_s7_a_part_is_changed_and_put_back_where_it_was_read_or_not_at_all(change: str) -> None:
+    """A configuration that changed between plan and click, or click and undo, is refused even where the new system looks the same."""
+    parts = far()
+    run = runner(parts)
+    made = planned(run)
+    assert [one["call"]["backend"] for one in made.call.arguments["pinned"]] == ["recording"] * 3
+    first, *rest = UNIT
+    units_now = {
+        "backend": UNIT,
+        "target": (UnitPart(name="model", operation="thing.set", target="rules", argument="value"), *rest),
+        "argument": (UnitPart(name="model", operation="thing.set", target="model", argument="target"), *rest),
+        "order": (*rest, first),
+    }
+    later = moved(parts, unit=units_now[change], name="elsewhere" if change == "backend" else "recording")
+    words = "recording no longer serves thing.set here" if change == "backend" else "other parts in muster.yaml than when this was planned"
+    refused = later.execute(made, runbook=runbook(rollback()), labels=LABELS, key="k")
+    assert refused.status is OutcomeStatus.REFUSED
+    assert words in refused.reason
+    outcome = run.execute(made, runbook=runbook(rollback()), labels=LABELS, key="k")
+    assert outcome.status is OutcomeStatus.APPLIED
+    later = moved(parts, unit=units_now[change], name="elsewhere" if change == "backend" else "recording")
+    back = later.undo(made, after=outcome.after, key="u")
+    assert back.status is OutcomeStatus.REFUSED
+    assert words in back.reason
+
+
+def test_a_part_that_nobody_could_set_so_now_is_not_said_to_be_changed_by_hand() -> None:
+    """A backend that refuses to plan what stands already, since its hosts are down, does not hide which release runs."""
+
+    class Down(RecordingBackend):
+        """Plans nothing."""
+
+        def propose(self, call: Call, reading: Reading) -> Proposal:
+            raise CallInvalid("No host is well there.")
+
+    down = Down()
+    for name, value in zip(PARTS, (12, 23, 34), strict=True):
+        down.put(name, {"value": value})
+    assert read(down).value["version"] == "v2"
+
+
 def test_the_probe_says_what_each_unit_runs() -> None:
     """`muster check` names the running release of every unit without changing anything."""
     parts = far()
