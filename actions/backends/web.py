@@ -8,9 +8,10 @@ import re
 import time
 from urllib.parse import urljoin, urlsplit
 
+from actions.comparing import deadline
 from actions.contract import BackendError, CallInvalid, NotPermitted, Rejected, Unreachable
 from actions.kinds import BackendKind, OnlyReads, Options, Secrets
-from actions.toolkit.addresses import Guarded, Host, Place, Resolve, host, resolved
+from actions.toolkit.addresses import Guarded, Host, Resolve, host, resolved
 from actions.toolkit.jsonpath import at
 from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Reading
@@ -100,15 +101,17 @@ class Web(OnlyReads):
             return asked
         if self._base is None:
             raise CallInvalid(f"{asked} has no host, and no base is configured.")
-        parts = re.split(r"[/\\]|%2f|%5c", urlsplit(asked).path.lower().replace("%2e", "."))
+        path = urlsplit(asked).path.lower().replace("%2e", ".").replace("%3b", ";")
+        parts = re.split(r"[/\\;]|%2f|%5c", path)  # some servers take `..;` for `..`
         if asked.startswith("//") or not {".", ".."}.isdisjoint(parts):
             raise NotPermitted(f"{asked} leaves the base.")
         return self._base.rstrip("/") + asked
 
     def _follow(self, address: str, *, timeout: float) -> Answer:
-        start = place = self._guarded.placed(address)
+        start, left = self._guarded.placed(address), deadline(timeout)
+        place = start
         for _ in range(MOST_REDIRECTS + 1):
-            answer = self._get(place, timeout=timeout)
+            answer = self._guarded.send("GET", place, timeout=left(), most=MOST_BYTES)
             location = answer.headers.get("location")
             if answer.status not in {301, 302, 303, 307, 308} or not location:
                 return answer
@@ -119,9 +122,6 @@ class Web(OnlyReads):
             if place.host != start.host:
                 raise NotPermitted(f"The page sends to another host ({place.host.name}); that is not followed.")
         raise Rejected(f"The page sends on more than {MOST_REDIRECTS} times.")
-
-    def _get(self, place: Place, *, timeout: float) -> Answer:
-        return self._guarded.send("GET", place, timeout=timeout, most=MOST_BYTES)
 
 
 def _result(answer: Answer, path: Json) -> dict[str, Json]:

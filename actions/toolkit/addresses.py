@@ -5,16 +5,22 @@ is resolved once, judged, and then connected to as judged.
 """
 
 import ipaddress
-import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from actions.comparing import deadline
 from actions.contract import BackendError, CallInvalid, NotPermitted, Unreachable
+from actions.redaction import redact
+from actions.toolkit.punctual import Resolve, is_number, looked_up, resolved
 from actions.toolkit.wire import Answer, Wire
 from runbooks.value import Json
 
-Resolve = Callable[[str, int], list[str]]
+__all__ = ["Guarded", "Host", "Place", "Resolve", "host", "is_number", "is_outside", "resolved"]
+
+GLOBAL = ipaddress.ip_network("2000::/3")  # the only addresses of IPv6 that the internet routes to one host
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+LOOK = 5.0  # seconds for looking a name up, where nobody asks for an answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,18 +51,22 @@ def host(entry: str, *, inside: bool = False) -> Host:
     """
     parts = urlsplit(entry if "://" in entry else f"https://{entry}")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.path not in {"", "/"} or parts.query:
-        raise ValueError(f"{entry!r} is no host; write status.example.com or http://127.0.0.1:8090")
+        raise ValueError(f"{redact(entry, limit=200)!r} is no host; write status.example.com or http://127.0.0.1:8090")
+    if not parts.hostname.isascii():
+        raise ValueError(f"{parts.hostname} must be written as it is asked for, in ASCII: {_ascii(parts.hostname)}")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return Host(scheme=parts.scheme, name=parts.hostname, port=port, inside=inside or is_number(parts.hostname))
 
 
-def resolved(name: str, port: int) -> list[str]:
-    """The numeric addresses of a name."""
-    return [str(found[4][0]) for found in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]
+def _ascii(name: str) -> str:
+    try:
+        return name.encode("idna").decode()
+    except UnicodeError:
+        return "xn--…"
 
 
 class Guarded:
-    """Requests to listed hosts, each to the one numeric address that was judged, under the host's own name."""
+    """Requests to listed hosts, each to a numeric address that was judged, under the host's own name."""
 
     def __init__(self, *, wire: Wire, allow: tuple[Host, ...], resolve: Resolve = resolved) -> None:
         self._wire, self._allow, self._resolve = wire, allow, resolve
@@ -84,8 +94,23 @@ class Guarded:
     def send(
         self, method: str, place: Place, *, timeout: float, most: int, body: Json = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """One request; errors as those of `Wire.send`, and `NotPermitted` for a host that points inside without being listed so."""
-        asked, number = place.host, self._judged(place.host)
+        """One request; errors as those of `Wire.send`, and `NotPermitted` for a host that points inside without being listed so.
+
+        Where one address cannot be reached, which is certain, the next is tried; all within `timeout` seconds.
+        """
+        left = deadline(timeout)
+        numbers = self._judged(place.host, seconds=left())
+        for number in numbers[:-1]:
+            try:
+                return self._sent(method, place, number, timeout=left(), most=most, body=body, headers=headers)
+            except Unreachable:
+                continue
+        return self._sent(method, place, numbers[-1], timeout=left(), most=most, body=body, headers=headers)
+
+    def _sent(
+        self, method: str, place: Place, number: str, *, timeout: float, most: int, body: Json, headers: Mapping[str, str] | None
+    ) -> Answer:
+        asked = place.host
         netloc = f"[{number}]:{asked.port}" if ":" in number else f"{number}:{asked.port}"
         default = asked.port == (443 if asked.scheme == "https" else 80)
         name = f"[{asked.name}]" if ":" in asked.name else asked.name
@@ -103,40 +128,28 @@ class Guarded:
         """For each listed host that could not be asked now, why."""
         for one in self._allow:
             try:
-                self._judged(one)
+                self._judged(one, seconds=LOOK)
             except BackendError as error:
                 yield str(error)
 
-    def _judged(self, asked: Host) -> str:
-        """The one numeric address to connect to; every address of the name must be allowed, so that no mixture slips through."""
+    def _judged(self, asked: Host, *, seconds: float) -> list[str]:
+        """The numeric addresses to connect to; every address of the name must be allowed, so that no mixture slips through."""
         try:
-            numbers = [asked.name] if is_number(asked.name) else self._resolve(asked.name, asked.port)
-        except (OSError, UnicodeError) as error:
+            numbers = looked_up(asked.name, asked.port, seconds=seconds, resolve=self._resolve)
+        except OSError as error:
             raise Unreachable(f"{asked.name} cannot be resolved; nothing was sent.") from error
-        if not numbers:
-            raise Unreachable(f"{asked.name} cannot be resolved; nothing was sent.")
-        inward = [number for number in numbers if not is_outside(number)]
-        if inward and not asked.inside:
+        if not asked.inside and not all(map(is_outside, numbers)):
             raise NotPermitted(f"{asked.name} points to an address inside the house; list it under `inside` if that is meant.")
-        return numbers[0]
-
-
-def is_number(name: str) -> bool:
-    """Whether a host is written as a numeric address."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+        return numbers
 
 
 def is_outside(number: str) -> bool:
     """Whether an address is one of the public internet, also when it is wrapped into IPv6 (mapped, 6to4, NAT64)."""
     address = ipaddress.ip_address(number.split("%", maxsplit=1)[0])
     if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in ipaddress.ip_network("64:ff9b::/96"):
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in NAT64 else address.ipv4_mapped or address.sixtofour
         if inner is not None:
             return is_outside(str(inner))
+        if address not in GLOBAL:  # a library's list of what is private is never whole
+            return False
     return address.is_global and not address.is_multicast

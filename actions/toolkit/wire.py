@@ -1,18 +1,23 @@
 """HTTP to the outside: one request, a deadline over all of it, a size limit, and every foreign error as one of the contract's.
 
-No retries, no redirects, no proxies from the environment, and no connection kept for later: a pooled connection that the far side
-closed meanwhile would turn a certain failure into an unknown one.
+No retries, no redirects, no proxies from the environment, no cookies, and no connection kept for later: a pooled connection that the far
+side closed meanwhile would turn a certain failure into an unknown one.
 """
 
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from math import isfinite
 from typing import Literal
 
+import httpcore
 import httpx
 
 from actions.contract import (
@@ -27,6 +32,7 @@ from actions.contract import (
     Unreachable,
 )
 from actions.redaction import redact
+from actions.toolkit.punctual import Punctual, until
 from runbooks.errors import MusterError
 from runbooks.operation import Reading
 from runbooks.value import Json
@@ -38,38 +44,62 @@ LONGEST_WAIT = 3600.0
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _READS = {"GET", "HEAD"}
-_INVALID = (httpx.InvalidURL, httpx.UnsupportedProtocol)
+_INVALID = (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)
+_TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+_PAGE = re.compile(r"\s*<(?:!doctype|html|\?xml)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A complete answer from the far side."""
+    """A complete answer from the far side. `changes` says that the request was none that only reads."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    changes: bool = False
 
     def json(self) -> Json:
-        """The body as JSON.
+        """The body as JSON. A number that is none (NaN, or too large for a float) is null: no data.
 
         Raises:
             Rejected: it is not JSON.
         """
         try:
-            return json.loads(self.body)
-        except ValueError as error:
+            return json.loads(self.body, parse_constant=lambda _: None, parse_float=_finite)
+        except (ValueError, RecursionError) as error:
             raise Rejected("The answer is not JSON.") from error
 
     @property
     def said(self) -> str:
-        """The far side's own words, short and redacted; empty when there are none."""
+        """The far side's own words, short and redacted, of a page only its title; empty when there are none."""
         try:
-            found = json.loads(self.body)
-        except ValueError:
-            return redact(self.body.decode("utf-8", "replace"), limit=MOST_REASON)
+            found = self.json()
+        except Rejected:
+            return redact(_plain(self.body.decode("utf-8", "replace")), limit=MOST_REASON)
         if isinstance(found, Mapping):
             found = next((found[key] for key in ("reason", "error", "message", "detail") if isinstance(found.get(key), str)), found)
         return redact(found if isinstance(found, str) else json.dumps(found), limit=MOST_REASON)
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
+
+
+def _plain(text: str) -> str:
+    if not _PAGE.match(text):
+        return text
+    title = _TITLE.search(text)
+    return " ".join(title[1].split()) if title else ""
+
+
+class _Transport(httpx.HTTPTransport):
+    """httpx's own over connections that keep the deadline."""
+
+    def __init__(self, verify: ssl.SSLContext | Literal[True]) -> None:
+        context = httpx.create_ssl_context(verify=verify, trust_env=False)
+        super().__init__(verify=context, trust_env=False)
+        self._pool = httpcore.ConnectionPool(ssl_context=context, max_keepalive_connections=0, network_backend=Punctual())
 
 
 class Wire:
@@ -87,8 +117,8 @@ class Wire:
         verify: ssl.SSLContext | Literal[True] = True,
     ) -> None:
         self.who, self.base, self._headers = who, base.rstrip("/"), headers
-        limits = httpx.Limits(max_keepalive_connections=0)
-        self._client = httpx.Client(follow_redirects=False, trust_env=False, limits=limits, verify=verify)
+        none = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._client = httpx.Client(transport=_Transport(verify), follow_redirects=False, trust_env=False, cookies=none)
 
     def send(
         self,
@@ -111,31 +141,48 @@ class Wire:
             CallInvalid: the address is none.
             NotPermitted: the credentials cannot be read.
         """
-        ends = time.monotonic() + timeout
-        request = {"params": params, "json": body} if body is not None else {"params": params}
-        sent = {**self._signed(), **(headers or {})}
+        ends, reads = time.monotonic() + timeout, method in _READS
+        sent = {"Accept-Encoding": "identity", **self._signed(), **(headers or {})}
         try:
-            with self._client.stream(
+            request = self._client.build_request(
                 method,
                 self.base + path,
-                headers=sent,
+                headers=sent if body is None else {"Content-Type": "application/json", **sent},
+                params=params,
+                content=None if body is None else self._written(body),
                 timeout=timeout,
                 extensions=dict(extensions or {}),
-                **request,
-            ) as response:
-                found = self._body(response, ends=ends, most=most, reads=method in _READS)
-                return Answer(status=response.status_code, headers=response.headers, body=found)
+            )
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise translated(error, who=self.who, timeout=timeout) from error
+        try:
+            with until(ends), closing(self._client.send(request, stream=True)) as response:
+                found = self._body(response, ends=ends, most=most, reads=reads)
+                return Answer(status=response.status_code, headers=response.headers, body=found, changes=not reads)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise translated(error, who=self.who, timeout=timeout) from error
 
-    def _signed(self) -> Mapping[str, str]:
-        """The headers of this moment; a credential that cannot be read is a refusal like a wrong one, before anything is sent."""
+    def _written(self, body: Json) -> bytes:
         try:
-            return self._headers()
+            return json.dumps(body, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CallInvalid(f"{self.who} cannot be sent this: a value in it cannot be written as JSON. Nothing was sent.") from error
+
+    def _signed(self) -> Mapping[str, str]:
+        """The headers of this moment; a credential that cannot be read or sent is a refusal like a wrong one, before anything is sent."""
+        try:
+            found = {name: value.strip() for name, value in self._headers().items()}
         except BackendError:
             raise
         except MusterError as error:
             raise NotPermitted(f"The credentials for {self.who} cannot be read: {error}") from error
+        for name, value in found.items():
+            if not value.isascii() or not value.isprintable():  # the sentence does not repeat it
+                raise NotPermitted(
+                    f"The credentials for {self.who} hold something that no header {name} takes, such as a line break or a typographic "
+                    "quote; look at how the secret was written down. Nothing was sent."
+                )
+        return found
 
     def _body(self, response: httpx.Response, *, ends: float, most: int, reads: bool) -> bytes:
         found = bytearray()
@@ -176,7 +223,10 @@ def refuse(answer: Answer, *, who: str, what: str, conflict: Callable[[], Readin
         raise Conflict(f"Someone else changed {what} meanwhile.", current=conflict())
     if status == 429:
         raise Throttled(f"{who} asks to wait.", retry_after=retry_after(answer.headers))
-    if status == 408 or status >= 500:
+    if 300 <= status < 400:
+        text = f"{who} answers {status} and sends elsewhere, which was not followed; look at the configured address."
+        raise (OutcomeUnknown if answer.changes else Rejected)(text)  # many forms are carried out and then send to a page
+    if status in {408, 499} or status >= 500:
         raise OutcomeUnknown(f"{who} answers {status}{said}.")
     raise Rejected(f"{who} refuses ({status}){said}.")
 
@@ -184,7 +234,7 @@ def refuse(answer: Answer, *, who: str, what: str, conflict: Callable[[], Readin
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float:
     """Seconds to wait, from `Retry-After` as seconds or as a date (RFC 9110, 10.2.3); at most an hour."""
     said = headers.get("retry-after", "").strip()
-    if said.isdigit():
+    if said.isascii() and said.isdigit():
         return min(float(said), LONGEST_WAIT)
     try:
         at = parsedate_to_datetime(said)

@@ -12,6 +12,7 @@ from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, Rejected
 from actions.kinds import Options
 from actions.toolkit.addresses import Host, host
 from actions.toolkit.jsonpath import at
+from actions.toolkit.wire import Answer, Wire
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call
 
@@ -75,7 +76,10 @@ def test_a_path_stands_below_the_base(page: str) -> None:
         get(Web(allow=(host(page),)), "/json")
 
 
-@pytest.mark.parametrize("url", ["/../json", "/a/%2e%2e/json", "/a/..%2fjson", "//evil.example/json", "/a\\..\\json", "/%2E%2e/x"])
+@pytest.mark.parametrize(
+    "url",
+    ["/../json", "/a/%2e%2e/json", "/a/..%2fjson", "//evil.example/json", "/a\\..\\json", "/%2E%2e/x", "/a/..;/json", "/..%3Bx=1/json"],
+)
 def test_s29_a_path_does_not_leave_its_base(url: str, page: str) -> None:
     """No label can climb out of the base, as it could out of a drill's world."""
     web = Web(allow=(host(page),), base=f"{page}/worlds/w1", world="w1")
@@ -112,7 +116,7 @@ def test_s29_only_listed_hosts_are_asked(url: str) -> None:
     "number",
     [
         "127.0.0.1", "10.0.0.8", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1", "fe80::1", "fd00:ec2::254",
-        "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "224.0.0.1", "255.255.255.255", "198.18.0.1",
+        "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "::127.0.0.1", "fec0::1", "5f00::1", "2002:7f00:1::", "224.0.0.1", "255.255.255.255", "198.18.0.1",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("mixed", [False, True])
@@ -161,6 +165,40 @@ def test_redirects_stay_on_their_host(page: str) -> None:
         get(web, f"{page}/out")
     with pytest.raises(Rejected):
         get(web, f"{page}/round")
+
+
+def test_s17_redirects_share_one_time_limit(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each hop has what the hops before it have left, so that a chain takes no longer than one page."""
+    given: list[float] = []
+    send = Wire.send
+
+    def noted(self: Wire, *asked: Any, timeout: float, **more: Any) -> Answer:
+        given.append(timeout)
+        return send(self, *asked, timeout=timeout, **more)
+
+    monkeypatch.setattr(Wire, "send", noted)
+    with pytest.raises(Rejected, match="sends on more than"):
+        get(Web(allow=(host(page),)), f"{page}/round")
+    assert len(given) == 4
+    assert given == sorted(given, reverse=True)
+    assert len(set(given)) == 4
+
+
+def test_where_one_address_cannot_be_reached_the_next_is_asked(page: str) -> None:
+    """A name with a dead address first is read at its living one; that a connection was never made is certain."""
+    port = int(page.rsplit(":", 1)[1])
+    listed = Host(scheme="http", name="status.internal", port=port, inside=True)
+    web = Web(allow=(listed,), resolve=lambda *_: ["127.0.0.2", "127.0.0.1"])
+    assert get(web, f"http://status.internal:{port}/json")["status"] == 200
+
+
+def test_an_address_in_other_letters_is_named_in_ascii() -> None:
+    """A host that no header can name is refused on loading, with the form that can; a password in it is not repeated."""
+    with pytest.raises(ValueError, match=r"xn--bcher-kva\.example"):
+        host("bücher.example")
+    with pytest.raises(ValueError, match="is no host") as raised:
+        host("https://me:s3cret-word@x.example")
+    assert "s3cret-word" not in str(raised.value)
 
 
 def test_the_expected_status_is_compared(page: str) -> None:

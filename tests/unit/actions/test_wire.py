@@ -62,7 +62,7 @@ def test_every_status_is_an_answer_or_one_of_the_contracts_errors(status: int, b
     except BackendError as error:
         raised = error
     assert (raised is None) is (200 <= status < 300)
-    assert isinstance(raised, OutcomeUnknown) is (status >= 500 or status == 408)
+    assert isinstance(raised, OutcomeUnknown) is (status >= 500 or status in {408, 499})
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,7 @@ def test_the_far_sides_words_are_handed_on_redacted() -> None:
         ("Fri, 20 Nov 2026 02:00:30 GMT", 30),
         ("Fri, 20 Nov 2026 01:00:00 GMT", 0),
         ("-3", 5),
+        ("²", 5),
     ],
 )
 def test_how_long_to_wait(said: str, seconds: float) -> None:
@@ -185,6 +186,126 @@ def test_s17_an_answer_in_drops_does_not_outlast_the_limit() -> None:
         with pytest.raises(OutcomeUnknown):
             Wire(who="It", base=url).send("GET", "/x", timeout=0.3)
         stop.set()
+
+
+def test_s17_headers_in_drops_do_not_outlast_the_limit() -> None:
+    """A server that sends its headers byte by byte, each in time for itself, is cut off at the limit of the whole call."""
+    stop = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not stop.wait(0.02):
+            connection.sendall(b"x")
+
+    with serving(drip) as url:
+        try:
+            with pytest.raises(OutcomeUnknown, match="did not answer within"):
+                Wire(who="It", base=url).send("PUT", "/x", body={}, timeout=0.3)
+        finally:
+            stop.set()
+
+
+def test_cookies_are_neither_kept_nor_sent() -> None:
+    """What one answer sets does not go along with the next request: two hosts may share one numeric address."""
+    seen: list[bytes] = []
+
+    def keep(connection: socket.socket) -> None:
+        seen.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 204 No Content\r\nSet-Cookie: session=abc; Path=/\r\n\r\n")
+
+    with serving(keep) as url:
+        wire = Wire(who="It", base=url)
+        wire.send("GET", "/x", timeout=2)
+        wire.send("GET", "/x", timeout=2)
+    assert len(seen) == 2
+    assert not any(b"cookie" in one.lower() for one in seen)
+
+
+@pytest.mark.parametrize("token", ["abc\ndef", "“quoted”", "tök\x00"])
+def test_s18_a_credential_that_no_header_takes_is_refused_unsaid(token: str) -> None:
+    """A secret with a line break or a typographic quote in it is refused before anything is sent, and is not repeated."""
+    with pytest.raises(NotPermitted, match="hold something that no header Authorization takes") as raised:
+        Wire(who="Far", base="http://127.0.0.1:9", headers=lambda: {"Authorization": token}).send("PUT", "/", timeout=1)
+    assert token not in str(raised.value)
+
+
+def test_a_line_break_behind_a_credential_does_not_matter() -> None:
+    """A file with a secret mostly ends with a line break, which is none of it."""
+    seen: list[bytes] = []
+
+    def keep(connection: socket.socket) -> None:
+        seen.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with serving(keep) as url:
+        Wire(who="It", base=url, headers=lambda: {"Authorization": "Bearer abc\n"}).send("GET", "/x", timeout=2)
+    assert b"Bearer abc\r\n" in seen[0]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}], ids=["nan", "inf", "set"])
+def test_what_no_json_can_say_is_not_sent(value: object) -> None:
+    """A body that cannot be written is a senseless call, not a crash."""
+    with pytest.raises(CallInvalid, match="Nothing was sent"):
+        Wire(who="It", base="http://127.0.0.1:9").send("PUT", "/x", body={"value": value}, timeout=1)
+
+
+def test_half_a_character_is_sent_as_an_escape_and_refused_in_an_address() -> None:
+    """A lone surrogate, which no UTF-8 holds, crashes neither a body nor an address."""
+    seen: list[bytes] = []
+
+    def keep(connection: socket.socket) -> None:
+        found = b""
+        while not found.endswith(b"}"):
+            found += connection.recv(65536)
+        seen.append(found)
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with serving(keep) as url:
+        wire = Wire(who="It", base=url)
+        wire.send("PUT", "/x", body={"a": "\ud800"}, timeout=2)
+        with pytest.raises(CallInvalid, match="cannot be used"):
+            wire.send("PUT", "/\ud800", body={}, timeout=2)
+    assert [one.rpartition(b"\r\n\r\n")[2] for one in seen] == [rb'{"a": "\ud800"}']
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_after_a_change_is_unknown_and_after_a_question_a_refusal(status: int) -> None:
+    """Many forms are carried out and then send to a page, so a redirect is no certain refusal of a change."""
+    with pytest.raises(OutcomeUnknown, match="not followed"):
+        refuse(Answer(status=status, body=b"", changes=True), who="It", what="thing")
+    with pytest.raises(Rejected, match="not followed"):
+        refuse(Answer(status=status, body=b""), who="It", what="thing")
+
+
+@pytest.mark.parametrize(("method", "changes"), [("GET", False), ("PUT", True), ("POST", True), ("DELETE", True)])
+def test_an_answer_knows_what_it_answers(method: str, *, changes: bool) -> None:
+    """Whether something may have been changed stands in the answer."""
+    with serving(answer(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n")) as url:
+        assert Wire(who="It", base=url).send(method, "/x", timeout=2).changes is changes
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000, b"\xff\xfe\xff", b""], ids=["lists", "objects", "digits", "bytes", "none"]
+)
+def test_an_odd_body_is_no_crash(body: bytes) -> None:
+    """What is no JSON, or nested without end, is refused in words, and what it says is short."""
+    found = Answer(status=500, body=body)
+    with pytest.raises(Rejected, match="not JSON"):
+        found.json()
+    assert len(found.said) <= 300
+
+
+def test_a_number_that_is_none_is_no_data() -> None:
+    """NaN and what is too large for a float are null: no threshold may compare them, and no database keeps them."""
+    assert Answer(status=200, body=b"[NaN, Infinity, -Infinity, 1e999, -1e999, 1e3]").json() == [None, None, None, None, None, 1000.0]
+
+
+def test_of_a_page_only_the_title_is_said() -> None:
+    """A proxy's page of errors is not put before a tired person as HTML."""
+    page = b"<html>\r\n<head><title>502 Bad\n Gateway</title></head><body><center>nginx</center></body></html>"
+    assert Answer(status=502, body=page).said == "502 Bad Gateway"
+    assert Answer(status=502, body=b"<!DOCTYPE html><p>sorry</p>").said == ""
 
 
 def test_an_answer_beyond_the_size_limit_is_refused() -> None:
