@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, union_all
 
 from runbooks.timeline import GENESIS, GLOBAL, OWN, Broken, Entry, NewEntry, broken_links, canonical, missing, sealed
 from storage.convert import entry_columns, entry_of
@@ -57,9 +57,7 @@ def record(tx: Tx, incident_id: int, entries: Sequence[NewEntry], now: datetime)
     if not entries:
         return []
     hold_order(tx)
-    query = select(table.c.seq, table.c.hash).where(table.c.incident_id == incident_id)
-    last = tx.execute(query.order_by(table.c.seq.desc()).limit(1)).first()
-    seq, previous = (last.seq, last.hash) if last else (0, GENESIS)
+    seq, previous = _end(tx, incident_id)
     written: list[Entry] = []
     for entry in entries:
         seq += 1
@@ -69,6 +67,17 @@ def record(tx: Tx, incident_id: int, entries: Sequence[NewEntry], now: datetime)
     tx.execute(table.insert(), [entry_columns(entry) for entry in written])
     _link(tx, written[-1], len(written), now)
     return written
+
+
+def _end(tx: Tx, incident_id: int) -> tuple[int, str]:
+    """Number and hash of the incident's last entry, also where somebody has cut it away: no number is ever given a second time.
+
+    So what is missing stays the same hole however long the chain grows, and a person looks at it once.
+    """
+    kept = select(table.c.seq, table.c.hash).where(table.c.incident_id == incident_id).order_by(table.c.seq.desc()).limit(1)
+    linked = select(chain.c.seq, chain.c.head).where(chain.c.incident_id == incident_id).order_by(chain.c.seq.desc()).limit(1)
+    found = tx.execute(union_all(select(kept.subquery()), select(linked.subquery()))).all()
+    return max(((seq, hashed) for seq, hashed in found), key=lambda end: end[0], default=(0, GENESIS))
 
 
 def _storable(entry: NewEntry) -> NewEntry:
@@ -138,7 +147,7 @@ def verify(tx: Tx, *, kept: str | None = None) -> Report:
         seen.add(incident_id)
         broken += _broken_incident(found, expected.get(incident_id, []))
     gone = sorted(set(expected) - seen)  # a chain of which nothing is left
-    broken += [Broken(incident_id=incident, seq=expected[incident][-1].seq, reason="all entries are missing") for incident in gone]
+    broken += [Broken(incident_id=incident, seq=1, reason=missing(1, expected[incident][-1].seq)) for incident in gone]
     end = links[-1].hash if links else GENESIS
     return Report(ok=not broken, incidents=len(seen - {OWN}), entries=count, head=end, broken=tuple(broken))
 
@@ -189,7 +198,7 @@ def _broken_incident(rows: Sequence[Row[Any]], links: Sequence[Head]) -> Iterabl
             broken.append(Broken(incident_id=incident_id, seq=link.seq, reason="is not what the global chain says"))
     last, end = links[-1].seq if links else 0, entries[-1].seq
     if end < last:
-        broken.append(Broken(incident_id=incident_id, seq=end + 1, reason=f"{missing(end + 1, last)}: the tail was cut"))
+        broken.append(Broken(incident_id=incident_id, seq=end + 1, reason=missing(end + 1, last)))
     broken += [Broken(incident_id=incident_id, seq=e.seq, reason="is unknown to the global chain") for e in entries if e.seq > last]
     return broken
 

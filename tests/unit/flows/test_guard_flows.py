@@ -332,6 +332,22 @@ def test_s16_after_a_cut_tail_a_person_can_resume_and_the_next_cut_stops_again(d
         assert database.read(pausing.present) is None
 
 
+@pytest.mark.parametrize("kept", [0, 1], ids=["all", "tail"])
+def test_s16_entries_cut_with_their_links_left_are_one_break(database: Database, kept: int) -> None:
+    """After one resume it is quiet, though the record that was cut grows again, in the pause and after it."""
+    ctx, incident = opened(database)
+    for _ in range(6):
+        ctx.write(lambda tx: ledger.record(tx, incident.id, [entry(EntryKind.NOTE_ADDED, "A note.", now=START)], now=START))
+    assert auditing.verify(ctx) == 0
+    tampering(database, f"DELETE FROM entries WHERE incident_id = {incident.id} AND seq > {kept}")
+    assert auditing.verify(ctx) == 1
+    let_stand(ctx)
+    for _ in range(9):
+        ctx.write(lambda tx: ledger.record(tx, incident.id, [entry(EntryKind.NOTE_ADDED, "A note.", now=START)], now=START))
+        assert auditing.verify(ctx) == 0
+    assert database.read(pausing.present) is None
+
+
 def test_s26_a_break_that_was_let_stand_hides_no_cut_tail(database: Database) -> None:
     """While an accepted break is still there, a tail that vanishes is noticed all the same."""
     ctx, incident = opened(database)

@@ -36,6 +36,13 @@ def verify(database: Database, **more):
     return database.read(lambda tx: ledger.verify(tx, **more))
 
 
+def spoiled(database: Database, change: str) -> None:
+    """Somebody with the owner's rights goes around the triggers."""
+    off = "ALTER TABLE entries DISABLE TRIGGER USER" if database.dialect == "postgresql" else "DROP TRIGGER entries_delete"
+    for statement in (off, change):
+        database.write(lambda tx, statement=statement: tx.exec_driver_sql(statement))
+
+
 def test_what_is_recorded_is_read_back(database: Database) -> None:
     """Entries come back exactly as `record` returned them, both clocks to the microsecond, counted from 1 in each incident."""
     written = record(database, 1, note("first", value=0.31), note("second")) + record(database, 1, note("third"))
@@ -269,6 +276,27 @@ def test_a_lost_head_is_the_same_break_however_long_the_chain_grows(database: Da
     before = verify(database, kept="a" * 64).broken
     record(database, 1, note())
     assert verify(database, kept="a" * 64).broken == before != verify(database, kept="b" * 64).broken
+
+
+@pytest.mark.parametrize(
+    ("cut", "hole"),
+    [
+        ("seq > 2", (3, "entries 3 to 5 are missing")),
+        ("seq > 0", (1, "entries 1 to 5 are missing")),
+        ("seq = 5", (5, "entry 5 is missing")),
+    ],
+    ids=["tail", "all", "last"],
+)
+def test_what_was_cut_is_the_same_break_however_long_the_chain_grows(database: Database, cut: str, hole: tuple[int, str]) -> None:
+    """Entries cut away with their links left are one hole: their numbers are not given again, and what follows them holds."""
+    for _ in range(5):
+        record(database, 1, note())
+    record(database, 2, note())
+    spoiled(database, f"DELETE FROM entries WHERE incident_id = 1 AND {cut}")
+    for grown in range(3):
+        assert [(one.incident_id, one.seq, one.reason) for one in verify(database).broken] == [(1, *hole)]
+        (written,) = record(database, 1, note())
+        assert written.seq == 6 + grown
 
 
 def test_a_removed_link_shows(honest: Path, tmp_path: Path) -> None:
