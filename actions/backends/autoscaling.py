@@ -8,7 +8,6 @@ https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_SetDesiredCapacity.
 import re
 from typing import Any
 
-from actions.comparing import Comparing
 from actions.contract import CallInvalid, TargetMissing
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import CLUSTER_SCALE
@@ -22,7 +21,7 @@ _NAME = re.compile(r"[\x20-\x39\x3b-\x7e]{1,255}")  # what the API takes, but th
 _MOST_NAMED = 3  # policies that a plan names; of more, the number is enough
 
 
-class AutoScaling(Comparing):
+class AutoScaling(aws.Lagging):
     """Auto Scaling groups of one region. Implements `actions.contract.Backend`; a group has no version, so it is compared by value."""
 
     name = "autoscaling"
@@ -42,12 +41,13 @@ class AutoScaling(Comparing):
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The desired capacity; bounds, suspended processes, policies and scheduled actions as facts."""
         name, ask = _name(call), self._account.asking(timeout=timeout)
-        found = ask("autoscaling", "describe_auto_scaling_groups", what=_what(name), AutoScalingGroupNames=[name])["AutoScalingGroups"]
-        if not found:
-            raise TargetMissing(f"AWS has no {_what(name)} in this region.")
-        policies = ask("autoscaling", "describe_policies", what=_what(name), AutoScalingGroupName=name)["ScalingPolicies"]
-        planned = ask("autoscaling", "describe_scheduled_actions", what=_what(name), AutoScalingGroupName=name)
-        return _reading(found[0], policies=policies, scheduled=planned["ScheduledUpdateGroupActions"])
+        with aws.understood(f"the question for {_what(name)}"):
+            found = ask("autoscaling", "describe_auto_scaling_groups", what=_what(name), AutoScalingGroupNames=[name])["AutoScalingGroups"]
+            if not found:
+                raise TargetMissing(f"AWS has no {_what(name)} in this region.")
+            policies = ask("autoscaling", "describe_policies", what=_what(name), AutoScalingGroupName=name)["ScalingPolicies"]
+            planned = ask("autoscaling", "describe_scheduled_actions", what=_what(name), AutoScalingGroupName=name)
+            return _reading(found[0], policies=policies, scheduled=planned["ScheduledUpdateGroupActions"])
 
     def propose(self, call: Call, reading: Reading) -> Proposal:
         """The capacity asked for.

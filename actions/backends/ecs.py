@@ -1,15 +1,16 @@
 """AWS ECS services: `cluster.scale` sets how many tasks are wanted, `model.rollback` goes back to an earlier task definition.
 
 A service of ECS's own deployments only; the revision compared holds its primary deployment, so that a deployment between plan and
-click is noticed although the number is the same. Application Auto Scaling's bounds are kept where the service is registered there.
+click is noticed although the number is the same. Application Auto Scaling's bounds are kept where the service is registered there, and
+the configured limits everywhere; a service with neither is not scaled.
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from actions.comparing import Comparing
 from actions.contract import CallInvalid, TargetMissing
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import CLUSTER_SCALE, MODEL_ROLLBACK
@@ -23,9 +24,18 @@ FORM = "cluster/service, such as production/answers"
 _TARGET = re.compile(r"([A-Za-z0-9_-]{1,255})/([A-Za-z0-9_-]{1,255})")
 _LOOKED_AT = 10  # revisions whose tags are read; each is a request of its own
 _SCALED = "ecs:service:DesiredCount"
+EVERY = "*"  # the limits of every service that has none of its own
 
 
-class Ecs(Comparing):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many tasks a service may be given."""
+
+    minimum: int
+    maximum: int
+
+
+class Ecs(aws.Lagging):
     """ECS services of one region. Implements `actions.contract.Backend`."""
 
     name = "ecs"
@@ -33,22 +43,24 @@ class Ecs(Comparing):
     world: str | None = None
     operations: tuple[Operation, ...] = OPERATIONS
 
-    def __init__(self, *, account: aws.Account, environment: str, marks: Marks) -> None:
-        self._account, self.environment, self._marks = account, environment, marks
+    def __init__(self, *, account: aws.Account, environment: str, marks: Marks, limits: Mapping[str, Limits] | None = None) -> None:
+        """`limits` by service, or for every other (`*`)."""
+        self._account, self.environment, self._marks, self._limits = account, environment, marks, limits or {}
 
     def probe(self, *, timeout: float) -> str:
         """Who we are to AWS, and that clusters may be seen."""
         return self._account.probe("ecs", "list_clusters", timeout=timeout, reach="ECS clusters", maxResults=1)
 
     def read(self, call: Call, *, timeout: float) -> Reading:
-        """The tasks wanted, or the task definition with what could be gone back to; a deployment in progress as a fact."""
-        ask = self._account.asking(timeout=timeout)
+        """The tasks wanted, or the task definition with what could be gone back to; as facts how many run, and a deployment in progress."""
         cluster, service = _parts(call)
-        found = _service(ask, cluster, service)
-        if call.operation == MODEL_ROLLBACK.name:
-            return self._release(ask, found)
-        facts = {**_facts(found), **_scaling(ask, cluster, service)}
-        return _reading({"replicas": found["desiredCount"]}, found, facts=facts)
+        ask, what = self._account.asking(timeout=timeout), _what(cluster, service)
+        with aws.understood(f"the question for {what}"):
+            found = _service(ask, cluster, service)
+            if call.operation == MODEL_ROLLBACK.name:
+                return self._release(ask, found)
+            facts = {**_facts(found), **_scaling(ask, cluster, service)}
+            return _reading({"replicas": found["desiredCount"]}, found, facts=facts)
 
     def propose(self, call: Call, reading: Reading) -> Proposal:
         """The number of tasks, or the task definition; a deployment whose tasks fail may be rolled back before it ends.
@@ -63,7 +75,7 @@ class Ecs(Comparing):
                 f"{call.target} is in the middle of a deployment ({facts['deploying']}). Wait until it ends, or stop it first."
             )
         if call.operation != MODEL_ROLLBACK.name:
-            return _scaled(call, reading)
+            return _scaled(call, reading, self._limits.get(call.target or "") or self._limits.get(EVERY))
         if facts["controller"] != "ECS":
             raise CallInvalid(f"{call.target} is deployed by {facts['controller']}; roll back there.")
         proposal = marks.rollback(call, reading)
@@ -82,8 +94,7 @@ class Ecs(Comparing):
     def _release(self, ask: aws.Asking, found: Mapping[str, Any]) -> Reading:
         present = _version(found["taskDefinition"])
         family = present.rpartition(":")[0]
-        listed = ask("ecs", "list_task_definitions", what=f"task family {family}", familyPrefix=family, status="ACTIVE", sort="DESC")
-        names = sorted({_version(arn) for arn in listed["taskDefinitionArns"]} | {present}, key=_number, reverse=True)
+        names = sorted({*_listed(ask, family, present), present}, key=_number, reverse=True)
         older = [name for name in names if _number(name) <= _number(present)][:_LOOKED_AT]
         known = {name: self._described(ask, name) for name in older}
         every = [known.get(name) or Marked(version=name, order=_number(name)) for name in names]
@@ -124,7 +135,24 @@ def _service(ask: aws.Asking, cluster: str, service: str) -> dict[str, Any]:
     return dict(there[0])
 
 
+def _listed(ask: aws.Asking, family: str, present: str) -> list[str]:
+    """The family's revisions, newest first, as far back as they are looked at."""
+    asked = {"familyPrefix": family, "status": "ACTIVE", "sort": "DESC"}
+    listed = ask.every("ecs", "list_task_definitions", what=f"task family {family}", key="taskDefinitionArns", more="nextToken", **asked)
+    found: list[str] = []
+    older = 0
+    for arn in listed:
+        name = _version(arn)
+        if name.rpartition(":")[0] == family:
+            found.append(name)
+            older += _number(name) < _number(present)
+        if older == _LOOKED_AT:
+            break
+    return found
+
+
 def _facts(found: Mapping[str, Any]) -> dict[str, Json]:
+    """`units` and `ready` are what the guard counts; `pending` and `rollout` tell of a deployment how far it has come."""
     deployments = found.get("deployments", ())
     under_way = [one for one in deployments if one.get("rolloutState") == "IN_PROGRESS"] or (deployments if len(deployments) > 1 else ())
     versions = sorted({_version(one["taskDefinition"]) for one in under_way}, key=_number)
@@ -133,13 +161,19 @@ def _facts(found: Mapping[str, Any]) -> dict[str, Json]:
         "failed": sum(one.get("failedTasks", 0) for one in under_way if one.get("status") == "PRIMARY"),
         "controller": found.get("deploymentController", {}).get("type", "ECS"),
         "strategy": found.get("schedulingStrategy", "REPLICA"),
-        "running": found.get("runningCount"),
-        "wanted": found.get("desiredCount"),
+        "units": found.get("desiredCount"),
+        "ready": found.get("runningCount"),
+        "pending": found.get("pendingCount"),
+        "rollout": _primary(found).get("rolloutState"),
     }
 
 
+def _primary(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((one for one in found.get("deployments", ()) if one.get("status") == "PRIMARY"), {})
+
+
 def _reading(value: Json, found: Mapping[str, Any], *, facts: dict[str, Json]) -> Reading:
-    primary: Mapping[str, Any] = next((one for one in found.get("deployments", ()) if one.get("status") == "PRIMARY"), {})
+    primary = _primary(found)
     held = value.get("version", value.get("replicas"))
     at = primary.get("createdAt") if "version" in value else None
     return Reading(value=value, facts=facts, revision=f"{primary.get('id', '')} {held}", changed_at=at)
@@ -160,28 +194,66 @@ def _scaling(ask: aws.Asking, cluster: str, service: str) -> dict[str, Json]:
     return {"minimum": targets[0]["MinCapacity"], "maximum": targets[0]["MaxCapacity"], "policies": names}
 
 
-def _scaled(call: Call, reading: Reading) -> Proposal:
+def _scaled(call: Call, reading: Reading, limits: Limits | None) -> Proposal:
     wanted, present, facts = call.arguments["replicas"], reading.value["replicas"], reading.facts
     if facts["strategy"] == "DAEMON":
         raise CallInvalid(f"{call.target} runs one task on each instance (DAEMON); scale the instances instead.")
+    _within(call, wanted, facts, limits)
+    names = facts["policies"]
+    again = f" The scaling policy {', '.join(names)} may change it again." if names else ""
+    return Proposal(
+        value={"replicas": wanted},
+        before_text=_counted(present),
+        after_text=_counted(wanted),
+        note=f"{facts['ready']} of {present} are running now.{again}",
+    )
+
+
+def _within(call: Call, wanted: int, facts: Mapping[str, Json], limits: Limits | None) -> None:
+    """Both bounds hold where there are both: those of Application Auto Scaling, and the configured ones."""
     low, high = facts.get("minimum"), facts.get("maximum")
+    if low is None and limits is None:
+        raise CallInvalid(
+            f"No limits are configured for {call.target}, so it is not scaled. Write them under limits of this backend: "
+            f'"{call.target}": {{minimum: 1, maximum: 12}}.'
+        )
     if low is not None and high is not None and not low <= wanted <= high:
         raise CallInvalid(
             f"Application Auto Scaling keeps {call.target} at {low} to {high} tasks, so {wanted} would not last. Change its limits first."
         )
-    names = facts["policies"]
-    again = f" The scaling policy {', '.join(names)} may change it again." if names else ""
-    note = f"{facts['running']} running now.{again}"
-    return Proposal(value={"replicas": wanted}, before_text=_counted(present), after_text=_counted(wanted), note=note)
+    if limits is not None and not limits.minimum <= wanted <= limits.maximum:
+        raise CallInvalid(f"{call.target} takes {limits.minimum} to {limits.maximum} tasks, not {wanted}.")
 
 
 def _counted(number: int) -> str:
     return f"{number} task{'' if number == 1 else 's'}"
 
 
+def _limits(options: Options) -> dict[str, Limits]:
+    found: dict[str, Limits] = {}
+    for name, entry in options.get("limits", dict, {}).items():
+        ends = (
+            (entry.get("minimum", 1), entry.get("maximum")) if isinstance(entry, Mapping) and set(entry) <= {"minimum", "maximum"} else ()
+        )
+        numbers = [end for end in ends if isinstance(end, int) and not isinstance(end, bool)]
+        if len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1]:
+            raise options.invalid(f"limits.{name}", "takes minimum (1 where it is left out) and maximum, two whole numbers")
+        found[str(name)] = Limits(minimum=numbers[0], maximum=numbers[1])
+    return found
+
+
 def build(options: Options, secrets: Secrets) -> Ecs:
-    """See `actions.toolkit.aws.account` for the account's options, `actions.toolkit.marks` for what marks a revision as good."""
-    return Ecs(account=aws.account(options, secrets), environment=options.text("environment"), marks=marks.marks(options))
+    """See `actions.toolkit.aws.account` for the account's options, `actions.toolkit.marks` for what marks a revision as good.
+
+    Raises:
+        SettingsInvalid: an option cannot be meant.
+    """
+    return Ecs(
+        account=aws.account(options, secrets),
+        environment=options.text("environment"),
+        marks=marks.marks(options),
+        limits=_limits(options),
+    )
 
 
-KIND = BackendKind(name="ecs", operations=OPERATIONS, build=build, options=aws.OPTIONS | marks.OPTIONS)
+KIND = BackendKind(name="ecs", operations=OPERATIONS, build=build, options=aws.OPTIONS | marks.OPTIONS | {"limits"})

@@ -9,6 +9,7 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.htm
 import re
 import time
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from actions.comparing import Comparing, afterwards, before
@@ -28,6 +29,7 @@ _PAUSE = 1.0  # seconds between two looks meanwhile
 _KEPT = 3.0  # seconds that are left for the last look
 _LOOKED_AT = 10  # configurations whose tags are read; each is a request of its own
 _LISTED = 100  # configurations that one request lists at most
+_LONGEST = 63  # characters of a name that can be asked for
 _NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
 _READY = {"InService", "UpdateRollbackFailed"}  # a failed rollback is mended by another update
 _MOVING = {"Creating", "Updating", "SystemUpdating", "RollingBack"}
@@ -64,12 +66,13 @@ class SageMaker(Comparing):
 
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The configuration, with what could be gone back to, or the route; the endpoint's status as a fact."""
-        ask = self._account.asking(timeout=timeout)
-        found = _endpoint(ask, _name(call))
-        if call.operation == ROUTE_SWITCH.name:
-            return _routed(found)
-        present = _configured(found)
-        return Reading(value={"version": present}, facts={**_facts(found), **self._releases(ask, _name(call), present)})
+        name, ask = _name(call), self._account.asking(timeout=timeout)
+        with aws.understood(f"the question for the {_what(name)}"):
+            found = _endpoint(ask, name)
+            if call.operation == ROUTE_SWITCH.name:
+                return _routed(found)
+            present = _configured(found)
+            return Reading(value={"version": present}, facts={**_facts(found), **self._releases(ask, name, present)})
 
     def propose(self, call: Call, reading: Reading) -> Proposal:
         """The configuration or the route asked for.
@@ -115,18 +118,27 @@ class SageMaker(Comparing):
 
     def _releases(self, ask: aws.Asking, endpoint: str, present: str) -> dict[str, Json]:
         """The present configuration, and those of the endpoint's, newest first; the tags of some that are older than it."""
-        prefix = self._prefixes.get(endpoint, f"{endpoint}-")
-        asked = {"NameContains": prefix, "SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": _LISTED}
-        listed = ask("sagemaker", "list_endpoint_configs", what="configurations", **asked)["EndpointConfigs"]
-        mine = {one["EndpointConfigName"]: one for one in listed if one["EndpointConfigName"].startswith(prefix)}
-        if present not in mine:
-            about = ask("sagemaker", "describe_endpoint_config", what=f"configuration {present}", EndpointConfigName=present)
-            mine[present] = about
+        mine = self._listed(ask, self._prefixes.get(endpoint, f"{endpoint}-"), present)
         since = mine[present]["CreationTime"]
         older = [name for name, one in mine.items() if one["CreationTime"] <= since and name != present]
         looked_at = {present, *older[: _LOOKED_AT - 1]}
         every = {name: self._release(ask, one, tagged=name in looked_at) for name, one in mine.items()}
         return marks.facts(list(every.values()), present=every[present])
+
+    def _listed(self, ask: aws.Asking, prefix: str, present: str) -> dict[str, Mapping[str, Any]]:
+        """The present configuration, and those with this prefix, newest first, as far back as they are looked at."""
+        about = ask("sagemaker", "describe_endpoint_config", what=f"configuration {present}", EndpointConfigName=present)
+        asked = {"NameContains": prefix[:_LONGEST], "SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": _LISTED}
+        listed = ask.every("sagemaker", "list_endpoint_configs", what="configurations", key="EndpointConfigs", more="NextToken", **asked)
+        mine: dict[str, Mapping[str, Any]] = {}
+        older = 0
+        for one in listed:
+            if one["EndpointConfigName"].startswith(prefix):
+                mine[one["EndpointConfigName"]] = one
+                older += one["CreationTime"] <= about["CreationTime"]
+            if older > _LOOKED_AT:
+                break
+        return {present: about} | mine
 
     def _release(self, ask: aws.Asking, config: Mapping[str, Any], *, tagged: bool) -> Marked:
         name, at = config["EndpointConfigName"], config["CreationTime"]
@@ -150,8 +162,9 @@ def _endpoint(ask: aws.Asking, name: str) -> dict[str, Any]:
 
 def _looked(ask: aws.Asking, call: Call, value: Json) -> Reading:
     """The endpoint as a value of the same kind, without what it could go back to."""
-    found = _endpoint(ask, _name(call))
-    return _routed(found) if "route" in value else Reading(value={"version": _configured(found)}, facts=_facts(found))
+    with aws.understood(f"the question for the {_what(_name(call))}"):
+        found = _endpoint(ask, _name(call))
+        return _routed(found) if "route" in value else Reading(value={"version": _configured(found)}, facts=_facts(found))
 
 
 def _send(ask: aws.Asking, name: str, value: Json, *, present: Reading) -> None:
@@ -203,7 +216,12 @@ def _text(weights: Mapping[str, float]) -> str:
     taking = {name: weight for name, weight in sorted(weights.items()) if weight > 0}
     if len(taking) == 1:
         return next(iter(taking))
-    return ",".join(f"{name}={weight:g}" for name, weight in taking.items()) or "nowhere"
+    return ",".join(f"{name}={_written(weight)}" for name, weight in taking.items()) or "nowhere"
+
+
+def _written(weight: float) -> str:
+    """A weight in as many digits as the API keeps, never with an exponent: what is read must be what can be put back."""
+    return format(Decimal(f"{weight:.6g}"), "f")
 
 
 def _parsed(route: str) -> dict[str, float]:
@@ -215,7 +233,7 @@ def _parsed(route: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in route.split(","):
         name, equals, weight = part.strip().partition("=")
-        if not _NAME.fullmatch(name) or name in found or (equals and not re.fullmatch(r"\d{1,6}(\.\d{1,4})?", weight)):
+        if not _NAME.fullmatch(name) or name in found or (equals and not re.fullmatch(r"\d{1,12}(\.\d{1,12})?", weight)):
             raise CallInvalid(f"{redact(route, limit=100)!r} is no route; write a variant such as blue, or weights such as blue=9,green=1.")
         found[name] = float(weight) if equals else 1.0
     if not any(found.values()) or (len(found) > 1 and "=" not in route):

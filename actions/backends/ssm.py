@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from actions.comparing import Comparing
 from actions.contract import BackendError, CallInvalid, OutcomeUnknown, TargetMissing
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import LIMIT_SET, ROUTE_SWITCH
@@ -24,10 +23,11 @@ FORM = "a parameter's name, such as /production/answers/max_output_tokens"
 MOST_VALUE = 4096  # characters of a standard parameter
 _PART = r"(?!\.+(?:/|$))[A-Za-z0-9_.-]+"  # dots alone are a name that somebody means as a way up
 _NAME = re.compile(rf"/?{_PART}(/{_PART}){{0,14}}")
+_KEPT = {"Description": "description", "AllowedPattern": "pattern", "Tier": "tier"}  # what a write would set back if it did not name it
 _LABEL = re.compile(r"(?!aws|ssm)[A-Za-z_.-][A-Za-z0-9_.-]{0,99}")
 
 
-class Parameters(Comparing):
+class Parameters(aws.Lagging):
     """Plain parameters below the configured paths of one region. Implements `actions.contract.Backend`."""
 
     name = "ssm"
@@ -56,14 +56,13 @@ class Parameters(Comparing):
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The number or text with its version, and who wrote it."""
         name, ask = self._name(call), self._account.asking(timeout=timeout)
-        filters = [{"Key": "Name", "Option": "Equals", "Values": [name]}]
-        described = ask("ssm", "describe_parameters", what=f"parameter {name}", ParameterFilters=filters)["Parameters"]
-        if not described:
-            raise TargetMissing(f"AWS has no parameter {name} in this region.")
-        _plain(name, described[0]["Type"])
-        found = ask("ssm", "get_parameter", what=f"parameter {name}", Name=name)["Parameter"]
-        _plain(name, found["Type"])
-        return _reading(call, found, described[0])
+        with aws.understood(f"the question for the parameter {name}"):
+            described = _described(ask, name)
+            _plain(name, described["Type"])
+            found = ask("ssm", "get_parameter", what=f"parameter {name}", Name=name)["Parameter"]
+            _plain(name, found["Type"])
+            _checked_by_aws(name, found)
+            return _reading(call, found, described)
 
     def propose(self, call: Call, reading: Reading) -> Proposal:
         """The value asked for.
@@ -72,6 +71,8 @@ class Parameters(Comparing):
             CallInvalid: it is out of the configured bounds or choices, or not of the parameter's own pattern.
         """
         value = {"value": call.arguments["value"]} if call.operation == LIMIT_SET.name else {"route": call.arguments["route"]}
+        if "value" in value and not isfinite(value["value"]):
+            raise CallInvalid(f"{call.target} takes a number, not {value['value']}.")
         self._within(call, value)
         text = _text(value)
         _fits(call, text, reading.facts.get("pattern") or "")
@@ -81,14 +82,11 @@ class Parameters(Comparing):
 
     def _write(self, call: Call, value: Json, *, present: Reading, key: str, timeout: float) -> None:  # noqa: ARG002
         name, ask, version = self._name(call), self._account.asking(timeout=timeout), int(present.revision or 0)
-        kept = {
-            field: present.facts[fact]
-            for field, fact in (("Description", "description"), ("AllowedPattern", "pattern"))
-            if present.facts[fact]
-        }
-        made = ask("ssm", "put_parameter", what=f"parameter {name}", Name=name, Value=_text(value), Type="String", Overwrite=True, **kept)[
-            "Version"
-        ]
+        kept = {field: present.facts[fact] for field, fact in _KEPT.items() if present.facts[fact]}
+        asked = {"Name": name, "Value": _text(value), "Type": "String", "Overwrite": True, **kept}
+        answer = ask("ssm", "put_parameter", what=f"parameter {name}", **asked)
+        with aws.understood(f"the change of {name}"):
+            made = int(answer["Version"])
         if made != version + 1:
             _overwritten(ask, name, value, version=version, made=made)
         if self._label:
@@ -111,6 +109,27 @@ class Parameters(Comparing):
             raise CallInvalid(f"{name} takes {', '.join(allowed)}, not {redact(value['route'], limit=100)}.")
 
 
+def _described(ask: aws.Asking, name: str) -> Mapping[str, Any]:
+    """What is known beside the value. A page of the answer may be empty and not the last.
+
+    Raises:
+        TargetMissing: no page has it.
+    """
+    asked = {"ParameterFilters": [{"Key": "Name", "Option": "Equals", "Values": [name]}]}
+    listed = ask.every("ssm", "describe_parameters", what=f"parameter {name}", key="Parameters", more="NextToken", **asked)
+    found: Mapping[str, Any] | None = next((one for one in listed if one["Name"] == name), None)
+    if found is None:
+        raise TargetMissing(f"AWS has no parameter {name} in this region.")
+    return found
+
+
+def _checked_by_aws(name: str, found: Mapping[str, Any]) -> None:
+    """AWS accepts a value of another data type first, and refuses it later where nobody looks."""
+    kind = found.get("DataType") or "text"
+    if kind != "text":
+        raise CallInvalid(f"The parameter {name} is of the data type {kind}, not a text or number that services read by themselves.")
+
+
 def _plain(name: str, kind: str) -> None:
     if kind != "String":
         why = "encrypted, and secrets are not changed from a runbook" if kind == "SecureString" else f"a {kind}, not one value"
@@ -123,7 +142,11 @@ def _reading(call: Call, found: Mapping[str, Any], described: Mapping[str, Any])
     same = described.get("Version") == version
     return Reading(
         value=value,
-        facts={"description": described.get("Description"), "pattern": described.get("AllowedPattern")},
+        facts={
+            "description": described.get("Description"),
+            "pattern": described.get("AllowedPattern"),
+            "tier": "Advanced" if described.get("Tier") == "Advanced" else None,  # one cannot be set back, and nothing else asks for it
+        },
         revision=str(version),
         changed_by=_who(described.get("LastModifiedUser")) if same else None,
         changed_at=found.get("LastModifiedDate"),
@@ -168,11 +191,17 @@ def _fits(call: Call, text: str, pattern: str) -> None:
 
 def _overwritten(ask: aws.Asking, name: str, value: Json, *, version: int, made: int) -> None:
     """Somebody wrote between the look and our write. That is only said where it was something else than what is wanted."""
+    if made <= version:
+        raise OutcomeUnknown(
+            f"Someone else deleted {name} in the same moment, and ours made it anew (version {made}, {redact(_text(value), limit=60)}), "
+            "without its tags. Decide which is meant."
+        )
     try:
-        lost = [
-            str(ask("ssm", "get_parameter", what=f"parameter {name}", Name=f"{name}:{one}")["Parameter"]["Value"])
-            for one in range(max(version + 1, made - 3), made)
-        ]
+        with aws.understood(f"the question for older versions of {name}"):
+            lost = [
+                str(ask("ssm", "get_parameter", what=f"parameter {name}", Name=f"{name}:{one}")["Parameter"]["Value"])
+                for one in range(max(version + 1, made - 3), made)
+            ]
     except BackendError as error:
         raise OutcomeUnknown(f"{name} was written by someone else in the same moment, and it cannot be seen what: {error}") from error
     other = next((text for text in reversed(lost) if text != _text(value)), None)

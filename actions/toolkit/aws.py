@@ -9,24 +9,29 @@ https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 """
 
 import re
-from collections.abc import Callable, Mapping
-from contextlib import closing
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from actions.comparing import deadline
+from actions.comparing import Comparing, TimeUp, afterwards, deadline
 from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Throttled, Unreachable
 from actions.kinds import Options, Secrets
 from actions.redaction import redact
 from actions.toolkit.wire import MOST_REASON, retry_after
-from runbooks.operation import Call
+from runbooks.errors import MusterError
+from runbooks.operation import Call, Reading
 from runbooks.value import Json
 
 OPTIONS = frozenset({"region", "environment", "profile", "role", "endpoint_url"})
 WHO = "AWS"
 SESSION_NAME = "muster"  # how an assumed role's session is called in CloudTrail
 LONGEST_CONNECT = 5.0  # seconds; whoever does not accept a connection in that time does not within more
+LAG = 4.0  # seconds after a change in which an answer may still show the state from before it
+_PAUSE = 0.5  # seconds between two looks meanwhile
 
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
 _LOCAL = {"127.0.0.1", "localhost", "::1"}
@@ -52,6 +57,13 @@ MISSING = frozenset(
     "ParameterNotFound ParameterVersionNotFound ServiceNotFoundException ClusterNotFoundException ResourceNotFound "
     "ResourceNotFoundException ObjectNotFoundException".split()
 )
+UNSURE = frozenset(
+    "InternalError InternalFailure InternalServerError InternalServerException InternalServiceError InternalServiceException "
+    "RequestAborted RequestAbortedException RequestTimeout RequestTimeoutException ServerException ServiceFailureException "
+    "ServiceUnavailable ServiceUnavailableException".split()
+)
+"""AWS broke off or failed by itself: some of these come with 400, which says nothing of what was done."""
+
 _NOT_FOUND = re.compile(r"(?i)could not find|does not exist|name not found")
 
 
@@ -72,8 +84,20 @@ class Asking:
         self._sign_in()
         return self._translated(_action(service, operation), what, lambda: self._sent(service, operation, self._keys, parameters))
 
+    def every(self, service: str, operation: str, /, *, what: str, key: str, more: str, **parameters: Json) -> Iterator[Any]:
+        """The entries of a list, page after page as they are asked for; a page may be empty and not the last.
+
+        `key` names the entries in the answer, `more` what leads to the next page.
+        """
+        while True:
+            answer = self(service, operation, what=what, **parameters)
+            yield from answer[key]
+            if not answer.get(more):
+                return
+            parameters = {**parameters, more: answer[more]}
+
     def _sent(self, service: str, operation: str, keys: Mapping[str, str], parameters: Mapping[str, Json]) -> dict[str, Any]:
-        with closing(self._client(service, keys)) as client:
+        with closing(self._client(service, keys)) as client, understood(_action(service, operation)):
             return dict(getattr(client, operation)(**parameters))
 
     def _sign_in(self) -> None:
@@ -85,6 +109,10 @@ class Asking:
             self._keys = keys if self._account.role is None else self._assumed(self._account.role, keys)
         except OutcomeUnknown as error:
             raise Unreachable(f"{error} Nothing was sent but the question for credentials.") from error
+        except BackendError:
+            raise
+        except MusterError as error:  # a secret that cannot be read
+            raise NotPermitted(f"The credentials for {WHO} cannot be read: {error}") from error
 
     def _chain(self) -> dict[str, str]:
         """What AWS's own chain finds; a profile may assume a role on the way."""
@@ -100,8 +128,9 @@ class Asking:
     def _assumed(self, role: str, keys: Mapping[str, str]) -> dict[str, str]:
         asked = {"RoleArn": role, "RoleSessionName": SESSION_NAME}
         answer = self._translated("sts:AssumeRole", f"role {role}", lambda: self._sent("sts", "assume_role", keys, asked))
-        found = answer["Credentials"]
-        return _named(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+        with understood("sts:AssumeRole"):
+            found = answer["Credentials"]
+            return _named(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
 
     def _translated(self, action: str, what: str, send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         sdk = self._account.sdk
@@ -117,6 +146,31 @@ class Asking:
         limits = sdk.config(self.left())
         self._session = self._session or sdk.session(account.profile)
         return self._session.create_client(service, region_name=account.region, endpoint_url=account.endpoint_url, config=limits, **keys)
+
+
+class Lagging(Comparing):
+    """Compare-and-set where an answer may still show the state from before our own change: it is looked at again for a few seconds.
+
+    Many of AWS's services are eventually consistent, such as
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/Welcome.html
+    """
+
+    pause: Callable[[float], None] = staticmethod(time.sleep)
+
+    def apply(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> Reading:
+        """As `Comparing.apply`; what is still seen as before after some seconds is answered as it is seen."""
+        left = deadline(timeout)
+        after = super().apply(call, value, expected=expected, key=key, timeout=timeout)
+        looks = int(LAG / _PAUSE)
+        while after.value != value and looks:
+            looks -= 1
+            self.pause(_PAUSE)
+            try:
+                seconds = left()
+            except TimeUp:
+                return after
+            after = afterwards(lambda seconds=seconds: self.read(call, timeout=seconds))  # type: ignore[misc]
+        return after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +281,7 @@ def refused(error: Any, *, action: str, what: str) -> BackendError:
         named = _ACTION.search(words)
         return NotPermitted(f"{WHO} does not let these credentials do {named[1] if named else action}. Allow it in their policy.")
     said = _said(words)
-    if status == 408 or status >= 500 or not status:
+    if code in UNSURE or status == 408 or status >= 500 or not status:
         return OutcomeUnknown(f"{WHO} answers {action} with {status}{said}.")
     if code in MISSING or status == 404 or (code.startswith("Validation") and _NOT_FOUND.search(words)):
         return TargetMissing(f"{WHO} has no {what}{said}.")
@@ -239,6 +293,8 @@ def failed(error: BaseException, *, sdk: Sdk) -> BackendError:
     said = sdk.exceptions
     if isinstance(error, said.EndpointConnectionError | said.ConnectTimeoutError | said.ProxyConnectionError):
         return Unreachable(f"{WHO} cannot be reached; nothing was sent.")
+    if isinstance(error, said.SSLError) and (reason := _untrusted(error)):
+        return Unreachable(f"The certificate of {WHO}'s endpoint is not trusted ({reason}); nothing was sent. Check its authority.")
     if isinstance(error, said.ReadTimeoutError):
         return OutcomeUnknown(f"{WHO} did not answer in time.")
     if isinstance(error, said.HTTPClientError | said.ConnectionError):
@@ -248,6 +304,27 @@ def failed(error: BaseException, *, sdk: Sdk) -> BackendError:
     if isinstance(error, said.ParamValidationError | said.ValidationError | said.NoRegionError):
         return CallInvalid(f"{WHO}'s SDK refuses to send this ({type(error).__name__}).")
     return OutcomeUnknown(f"{WHO} gave no answer that can be read ({type(error).__name__}).")
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Read an answer; one of another shape than documented, such as a proxy's page, is none, whatever its status said.
+
+    Raises:
+        OutcomeUnknown: it cannot be read.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise OutcomeUnknown(f"{WHO} answers {what} with something that cannot be read ({type(error).__name__}).") from error
+
+
+def _untrusted(error: BaseException) -> str:
+    """Why the certificate is not trusted; empty where something else is wrong with the connection."""
+    reason: BaseException | None = error
+    while reason is not None and not isinstance(reason, ssl.SSLCertVerificationError):
+        reason = reason.__cause__ or reason.__context__
+    return reason.verify_message if reason else ""
 
 
 def _credentials(said: Any) -> tuple[type[BaseException], ...]:
@@ -291,5 +368,8 @@ def _action(service: str, operation: str) -> str:
 
 
 def _sound(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL))

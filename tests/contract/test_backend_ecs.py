@@ -9,7 +9,10 @@ import pytest
 from actions.backends.ecs import KIND
 from actions.contract import CallInvalid
 from actions.planning import PlanRefused
+from actions.radius import reach
 from actions.testing import CHECKS, Check, Subject
+from actions.toolkit.aws import Asking
+from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call, OutcomeStatus
 from tests.parts.amazon import PATIENT, TROUBLES, act, built, check_class, check_trouble, rollback, scale
 from tests.parts.moto import RUNNING, Moto, moto
@@ -33,6 +36,11 @@ def aws() -> Iterator[Moto]:
 def service(aws: Moto) -> str:
     """A service of two tasks at the last of four revisions, of which the second is good and the third is bad."""
     return made(aws)
+
+
+def known(url: str) -> Any:
+    """The backend, which may give any service up to six tasks."""
+    return built(KIND, url, limits={"*": {"maximum": 6}})
 
 
 def made(aws: Moto, *marks: dict[str, str], wanted: int = RUNNING) -> str:
@@ -73,7 +81,7 @@ def test_scaling_a_service_keeps_the_contract(check: Check, aws: Moto, service: 
     scaling(aws, service, 1, 6)
     check(
         Subject(
-            backend=built(KIND, aws.url),
+            backend=known(aws.url),
             call=scale(service),
             missing=scale(f"{CLUSTER}/no-such-service"),
             other={"replicas": 5},
@@ -90,7 +98,7 @@ def test_rolling_a_service_back_keeps_the_contract(check: Check, aws: Moto, serv
     family = service.partition("/")[2]
     check(
         Subject(
-            backend=built(KIND, aws.url),
+            backend=known(aws.url),
             call=rollback(service),
             missing=rollback(f"{CLUSTER}/no-such-service"),
             other={"version": f"{family}:1"},
@@ -103,9 +111,9 @@ def test_rolling_a_service_back_keeps_the_contract(check: Check, aws: Moto, serv
 
 def test_tasks_come_and_go_again(aws: Moto, service: str) -> None:
     """Scaling a service changes what others see, and the undo puts it back."""
-    story = act(built(KIND, aws.url), scale(service))
+    story = act(known(aws.url), scale(service))
     plan = story.plan()
-    assert (plan.proposal.step, plan.proposal.note) == ("2 → 4 tasks", "2 running now.")
+    assert (plan.proposal.step, plan.proposal.note) == ("2 → 4 tasks", "2 of 2 are running now.")
     done = story.execute(plan)
     assert done.status is OutcomeStatus.APPLIED, done.reason
     assert outside(aws, service)[0] == 4
@@ -116,7 +124,7 @@ def test_tasks_come_and_go_again(aws: Moto, service: str) -> None:
 def test_the_last_known_good_revision_runs_again(aws: Moto, service: str) -> None:
     """A rollback passes over the bad revision to the good one, says both scores, and can be undone."""
     family = service.partition("/")[2]
-    story = act(built(KIND, aws.url), rollback(service))
+    story = act(known(aws.url), rollback(service))
     plan = story.plan()
     assert plan.proposal.step == f"release {family}:4 → {family}:2"
     assert plan.proposal.note == "Evaluation score 0.91 → 0.902."
@@ -133,7 +141,7 @@ def test_the_last_known_good_revision_runs_again(aws: Moto, service: str) -> Non
 def test_without_a_good_revision_there_is_nothing_to_go_back_to(aws: Moto) -> None:
     """Revisions that nobody marked are not chosen by themselves; a person may name one, and reads that nothing is known of it."""
     service = made(aws, {}, {})
-    family, backend = service.partition("/")[2], built(KIND, aws.url)
+    family, backend = service.partition("/")[2], known(aws.url)
     with pytest.raises(PlanRefused, match=r"no release older than .* that is marked as good"):
         act(backend, rollback(service)).plan()
     reading = backend.read(rollback(service), timeout=PATIENT)
@@ -142,7 +150,7 @@ def test_without_a_good_revision_there_is_nothing_to_go_back_to(aws: Moto) -> No
 
 def test_a_bad_revision_is_not_gone_back_to(aws: Moto, service: str) -> None:
     """Naming a revision that is marked as bad gives no plan."""
-    backend = built(KIND, aws.url)
+    backend = known(aws.url)
     reading = backend.read(rollback(service), timeout=PATIENT)
     with pytest.raises(CallInvalid, match="marked as bad"):
         backend.propose(rollback(service, f"{service.partition('/')[2]}:3"), reading)
@@ -153,13 +161,13 @@ def test_a_deployment_in_progress_is_left_alone(call: Any, aws: Moto) -> None:
     """While a deployment is under way nothing is planned, and the sentence says what to wait for."""
     service = made(aws, GOOD, {}, wanted=RUNNING + 1)
     with pytest.raises(PlanRefused, match=r"in the middle of a deployment .* Wait until it ends"):
-        act(built(KIND, aws.url), call(service)).plan()
+        act(known(aws.url), call(service)).plan()
 
 
 def test_a_deployment_whose_tasks_fail_may_be_rolled_back(aws: Moto) -> None:
     """A rollback that ends a failing deployment is planned and says so; scaling in the middle of one stays refused."""
     service = made(aws, GOOD, {}, wanted=RUNNING + 1)
-    backend = built(KIND, aws.url)
+    backend = known(aws.url)
     reading = backend.read(rollback(service), timeout=PATIENT)
     failing = reading.model_copy(update={"facts": {**reading.facts, "failed": 3}})
     assert "3 of its tasks have failed; this ends it" in backend.propose(rollback(service), failing).note
@@ -169,7 +177,7 @@ def test_a_deployment_whose_tasks_fail_may_be_rolled_back(aws: Moto) -> None:
 
 def test_a_deployment_between_plan_and_click_is_noticed(aws: Moto, service: str) -> None:
     """A new deployment of the same revision at the same number of tasks makes the plan void."""
-    story = act(built(KIND, aws.url), scale(service))
+    story = act(known(aws.url), scale(service))
     plan = story.plan()
     change(aws, service, forceNewDeployment=True)
     refused = story.execute(plan)
@@ -183,8 +191,108 @@ def test_limits_of_application_auto_scaling_are_kept(replicas: int, aws: Moto, s
     """What Application Auto Scaling would take back is refused before; within its limits the policy is named."""
     scaling(aws, service, 1, 6)
     with pytest.raises(PlanRefused, match=f"at 1 to 6 tasks, so {replicas} would not last"):
-        act(built(KIND, aws.url), scale(service, replicas)).plan()
-    assert "The scaling policy load-70 may change it again." in act(built(KIND, aws.url), scale(service)).plan().proposal.note
+        act(known(aws.url), scale(service, replicas)).plan()
+    assert "The scaling policy load-70 may change it again." in act(known(aws.url), scale(service)).plan().proposal.note
+
+
+def test_a_service_without_limits_is_not_scaled(aws: Moto, service: str) -> None:
+    """ECS takes any number, so a service that neither Application Auto Scaling nor the configuration bounds gives no plan."""
+    with pytest.raises(PlanRefused, match=rf'No limits are configured .* "{service}": {{minimum: 1, maximum: 12}}'):
+        act(built(KIND, aws.url), scale(service)).plan()
+    scaling(aws, service, 1, 6)
+    assert act(built(KIND, aws.url), scale(service)).plan().proposal.value == {"replicas": 4}
+
+
+@pytest.mark.parametrize("replicas", [0, 4])
+def test_configured_limits_are_kept_beside_those_of_aws(replicas: int, aws: Moto, service: str) -> None:
+    """A service's own limits go before those of every other, and hold even where Application Auto Scaling allows more."""
+    scaling(aws, service, 0, 6)
+    narrow = built(KIND, aws.url, limits={service: {"maximum": 3}, "*": {"maximum": 6}})
+    with pytest.raises(PlanRefused, match=f"{service} takes 1 to 3 tasks, not {replicas}"):
+        act(narrow, scale(service, replicas)).plan()
+    assert act(narrow, scale(service, 3)).plan().proposal.value == {"replicas": 3}
+
+
+@pytest.mark.parametrize(
+    "entry", [3, {"minimum": 1}, {"maximum": "6"}, {"minimum": 3, "maximum": 2}, {"maximum": True}, {"maximum": 2, "most": 3}]
+)
+def test_limits_that_are_none_are_refused(entry: Any) -> None:
+    """An entry that is not two whole numbers stops the start and is named."""
+    with pytest.raises(SettingsInvalid, match=r"limits\.a/b"):
+        built(KIND, "http://127.0.0.1:1", limits={"a/b": entry})
+
+
+@pytest.mark.parametrize("call", [scale, rollback], ids=["scale", "rollback"])
+def test_how_many_tasks_run_of_those_wanted_is_a_fact(call: Any, aws: Moto, service: str) -> None:
+    """`units` and `ready` are what the guard counts and a person reads; how far the deployment has come stands beside them."""
+    facts = known(aws.url).read(call(service), timeout=PATIENT).facts
+    assert {name: facts[name] for name in ("units", "ready", "pending", "rollout")} == {
+        "units": 2, "ready": 2, "pending": 0, "rollout": "COMPLETED",
+    }  # fmt: skip
+    less = known(aws.url).read(call(made(aws, GOOD, {}, wanted=RUNNING + 1)), timeout=PATIENT).facts
+    assert {name: less[name] for name in ("units", "ready", "pending", "rollout")} == {
+        "units": 3, "ready": 2, "pending": 1, "rollout": "IN_PROGRESS",
+    }  # fmt: skip
+
+
+def test_tasks_that_do_not_run_count_for_the_guards_floor(aws: Moto, service: str) -> None:
+    """Of three wanted tasks two run: a floor of two holds nothing back but taking one more away."""
+    backend = known(aws.url)
+    before = backend.read(scale(service), timeout=PATIENT)
+    one_lost = before.model_copy(update={"value": {"replicas": 3}, "facts": {**before.facts, "units": 3, "ready": 2}})
+    proposal = backend.propose(scale(service, 2), one_lost)
+    assert (reach(one_lost, proposal).touched, reach(one_lost, proposal).left) == (1, 1)
+
+
+def test_a_family_with_more_revisions_than_one_page_is_read_to_its_good_one(aws: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list comes in pages, of which one may be empty: the good revision on a later one is found, and another family's is none of it."""
+    service = made(aws)
+    family = service.partition("/")[2]
+    arn = "arn:aws:ecs:eu-central-1:123456789012:task-definition"
+    pages: list[dict[str, Any]] = [
+        {"taskDefinitionArns": [f"{arn}/{family}:{number}" for number in (4, 3)], "nextToken": "a"},
+        {"taskDefinitionArns": [], "nextToken": "b"},
+        {"taskDefinitionArns": [f"{arn}/{family}:2", f"{arn}/{family}-other:1", f"{arn}/{family}:1"]},
+    ]
+    asked: list[str | None] = []
+    real = Asking.__call__
+
+    def paged(self: Asking, service: str, operation: str, /, *, what: str, **parameters: Any) -> Any:
+        if operation != "list_task_definitions":
+            return real(self, service, operation, what=what, **parameters)
+        asked.append(parameters.get("nextToken"))
+        return pages[len(asked) - 1]
+
+    monkeypatch.setattr(Asking, "__call__", paged)
+    facts = known(aws.url).read(rollback(service), timeout=PATIENT).facts
+    assert asked == [None, "a", "b"]
+    assert (facts["last_known_good"], facts["versions"]) == (f"{family}:2", [f"{family}:{number}" for number in (4, 3, 2, 1)])
+
+
+def test_an_answer_from_before_the_change_is_not_the_last_word(aws: Moto, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS may show the old state for a moment after a change: it is looked at again before anybody is told."""
+    backend = known(aws.url)
+    old = backend.read(scale(service), timeout=PATIENT)
+    real, stale = backend.read, [old, old]
+
+    def read(call: Call, *, timeout: float) -> Any:
+        return stale.pop() if outside(aws, service)[0] == 4 and stale else real(call, timeout=timeout)
+
+    monkeypatch.setattr(backend, "read", read)
+    monkeypatch.setattr(backend, "pause", lambda _seconds: None)
+    assert backend.apply(scale(service), {"replicas": 4}, expected=old, key="k", timeout=PATIENT).value == {"replicas": 4}
+    assert stale == []
+
+
+def test_what_never_shows_is_answered_as_it_is_seen(aws: Moto, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some seconds of the old state it is that state which is answered, and the runner says that it is not known."""
+    backend = known(aws.url)
+    old = backend.read(scale(service), timeout=PATIENT)
+    waits: list[float] = []
+    monkeypatch.setattr(backend, "read", lambda _call, *, timeout: old)
+    monkeypatch.setattr(backend, "pause", waits.append)
+    assert backend.apply(scale(service), {"replicas": 4}, expected=old, key="k", timeout=PATIENT) == old
+    assert sum(waits) == 4.0
 
 
 @pytest.mark.slow
@@ -192,7 +300,7 @@ def test_limits_of_application_auto_scaling_are_kept(replicas: int, aws: Moto, s
 def test_every_trouble_with_a_service_is_told_as_it_is(row: Any, aws: Moto) -> None:
     """Whatever goes wrong with the change, the error, the sentence and the later look are true, and it is sent once."""
     with troubled(aws.url) as trouble:
-        backend = built(KIND, trouble.url)
+        backend = known(trouble.url)
         check_trouble(row, act(backend, rollback(made(aws))), trouble, operation="UpdateService")
         check_class(row, backend, scale(made(aws)), trouble, operation="UpdateService")
 
@@ -200,7 +308,7 @@ def test_every_trouble_with_a_service_is_told_as_it_is(row: Any, aws: Moto) -> N
 def test_someone_elses_deployment_between_run_and_undo_is_not_overwritten(aws: Moto, service: str) -> None:
     """An undo leaves a revision alone that somebody deployed after the rollback."""
     family = service.partition("/")[2]
-    story = act(built(KIND, aws.url), rollback(service))
+    story = act(known(aws.url), rollback(service))
     plan = story.plan()
     done = story.execute(plan)
     change(aws, service, taskDefinition=f"{family}:1")
@@ -212,11 +320,11 @@ def test_someone_elses_deployment_between_run_and_undo_is_not_overwritten(aws: M
 
 def test_a_probe_says_who_we_are(aws: Moto) -> None:
     """The probe names the identity and what may be seen, and changes nothing."""
-    assert built(KIND, aws.url).probe(timeout=PATIENT).endswith("may see ECS clusters. What it may change only a change would show.")
+    assert known(aws.url).probe(timeout=PATIENT).endswith("may see ECS clusters. What it may change only a change would show.")
 
 
 @pytest.mark.parametrize("name", ["", "answers", "a/b/c", "../answers", "production/", "production/a b", "arn:aws:ecs:x"])
 def test_s29_a_hostile_name_is_not_sent(name: str, aws: Moto) -> None:
     """What is no cluster and service is refused on this side."""
     with pytest.raises(CallInvalid, match="write cluster/service"):
-        built(KIND, aws.url).read(Call(operation="cluster.scale", target=name), timeout=PATIENT)
+        known(aws.url).read(Call(operation="cluster.scale", target=name), timeout=PATIENT)

@@ -14,6 +14,7 @@ from actions.kinds import Options
 from actions.planning import PlanRefused
 from actions.testing import CHECKS, Check, Subject
 from actions.toolkit import aws
+from actions.toolkit.aws import Asking
 from actions.toolkit.marks import Marks
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call, OutcomeStatus
@@ -164,6 +165,19 @@ def test_weights_may_be_written_out(real: Moto) -> None:
     assert outside(real, name) == {"blue": 1.0, "green": 3.0}
 
 
+def test_weights_of_many_digits_come_back(real: Moto) -> None:
+    """What is read of somebody's weights can always be put back, however fine or large they are."""
+    name = made(real)
+    weigh(real, name, blue=0.333333333, green=1234567.0)
+    story = act(built(KIND, real.url), route(name))
+    plan = story.plan()
+    assert plan.before.value == {"route": "blue=0.333333,green=1234570"}
+    done = story.execute(plan)
+    assert done.status is OutcomeStatus.APPLIED, done.reason
+    assert story.undo(plan, after=done.after).status is OutcomeStatus.APPLIED
+    assert outside(real, name) == {"blue": 0.333333, "green": 1234570.0}
+
+
 @pytest.mark.parametrize("to", ["red", "blue=1,red=1", "blue=0", "blue=-1", "blue=x", "blue,green", "blue=1,blue=2", "", "blue=1e9", "=1"])
 def test_s29_a_senseless_route_is_not_sent(to: str, real: Moto) -> None:
     """Unknown variants, no weight at all and what is no number give no plan."""
@@ -286,6 +300,33 @@ def test_configurations_may_be_named_otherwise(fake: Endpoints) -> None:
     fake.config("llm-2")
     fake.endpoint("chat", "llm-2")
     assert act(unhurried(fake.url, prefixes={"chat": "llm-"}), rollback("chat")).plan().proposal.value == {"version": "llm-1"}
+
+
+def test_an_endpoint_with_a_long_name_has_its_releases(fake: Endpoints) -> None:
+    """AWS takes at most 63 characters to look for, and an endpoint's name may have as many."""
+    name = "a" * 63
+    fake.config(name)
+    fake.endpoint(name, name)
+    assert unhurried(fake.url).read(rollback(name), timeout=PATIENT).value == {"version": name}
+    assert [len(asked["NameContains"]) for operation, asked in fake.asked if operation == "ListEndpointConfigs"] == [63]
+
+
+def test_configurations_on_a_later_page_are_found(fake: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list comes in pages: the good configuration on the second one is gone back to."""
+    real, pages = Asking.__call__, list[str | None]()
+
+    def paged(self: Asking, service: str, operation: str, /, *, what: str, **parameters: Any) -> Any:
+        token = parameters.pop("NextToken", None)
+        found = real(self, service, operation, what=what, **parameters)
+        if operation != "list_endpoint_configs":
+            return found
+        pages.append(token)
+        some = found["EndpointConfigs"]
+        return {"EndpointConfigs": some[2:]} if token else {"EndpointConfigs": some[:2], "NextToken": "more"}
+
+    monkeypatch.setattr(Asking, "__call__", paged)
+    assert unhurried(fake.url).read(rollback("answers"), timeout=PATIENT).facts["last_known_good"] == "answers-v2"
+    assert pages == [None, "more"]
 
 
 def test_a_configuration_of_another_name_can_run(fake: Endpoints) -> None:

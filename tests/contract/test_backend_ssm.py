@@ -10,11 +10,12 @@ from actions.backends.ssm import KIND
 from actions.contract import CallInvalid, OutcomeUnknown
 from actions.planning import PlanRefused
 from actions.testing import CHECKS, Check, Subject
+from actions.toolkit.aws import Asking
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call, OutcomeStatus
 from tests.parts.amazon import PATIENT, TROUBLES, act, built, check_class, check_trouble
 from tests.parts.moto import Moto, moto
-from tests.parts.trouble import troubled
+from tests.parts.trouble import Ill, troubled
 
 PATH = "/production/answers"
 _number = count()
@@ -211,6 +212,82 @@ def test_someone_faster_by_a_moment_is_named(aws: Moto, limit: str) -> None:
         with pytest.raises(OutcomeUnknown, match=r"Someone else set .* to 300 in the same moment \(version 2\), and ours overwrote it"):
             known.apply(cap(limit), {"value": 600}, expected=before, key="k", timeout=PATIENT)
     assert outside(aws, limit) == "600"
+
+
+def test_someone_who_deleted_it_in_the_same_moment_is_named(aws: Moto, limit: str) -> None:
+    """A write makes a parameter anew that was deleted between our look and it: nobody is told that all is well."""
+    with troubled(aws.url) as trouble:
+        known = backend(trouble.url)
+        write(aws, limit, "1300")
+        before = known.read(cap(limit), timeout=PATIENT)
+
+        def in_between(_method: str, path: str) -> bool:
+            if path.endswith("#PutParameter"):
+                aws.client("ssm").delete_parameter(Name=limit)
+            return False
+
+        trouble.which = in_between
+        with pytest.raises(OutcomeUnknown, match=r"Someone else deleted .* made it anew \(version 1, 600\)"):
+            known.apply(cap(limit), {"value": 600}, expected=before, key="k", timeout=PATIENT)
+
+
+def test_an_answer_without_a_version_leaves_it_unknown(aws: Moto, limit: str) -> None:
+    """A change that was made and answered with something else is never called refused, and never ends in a crash."""
+    with troubled(aws.url) as trouble:
+        known = backend(trouble.url)
+        before = known.read(cap(limit), timeout=PATIENT)
+        trouble.which = lambda _method, path: path.endswith("#PutParameter")
+        trouble.ill, trouble.status, trouble.body = Ill.STATUS, 200, b"<html>"
+        with pytest.raises(OutcomeUnknown, match="cannot be read"):
+            known.apply(cap(limit), {"value": 600}, expected=before, key="k", timeout=PATIENT)
+
+
+def test_a_page_without_entries_is_not_the_last(aws: Moto, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS may answer an empty page that leads to the next: the parameter is there all the same."""
+    asked: list[str | None] = []
+    real = Asking.__call__
+
+    def paged(self: Asking, service: str, operation: str, /, *, what: str, **parameters: Any) -> Any:
+        if operation != "describe_parameters":
+            return real(self, service, operation, what=what, **parameters)
+        asked.append(parameters.pop("NextToken", None))
+        return {"Parameters": [], "NextToken": "more"} if len(asked) == 1 else real(self, service, operation, what=what, **parameters)
+
+    monkeypatch.setattr(Asking, "__call__", paged)
+    assert backend(aws.url).read(cap(limit), timeout=PATIENT).value == {"value": 1200}
+    assert asked == [None, "more"]
+
+
+def test_a_parameter_of_the_advanced_tier_stays_one(aws: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS refuses to set a tier back, so the write names it; one of the standard tier is left to the account's default."""
+    sent: list[dict[str, Any]] = []
+    real = Asking.__call__
+
+    def seen(self: Asking, service: str, operation: str, /, *, what: str, **parameters: Any) -> Any:
+        if operation == "put_parameter":
+            sent.append(parameters)
+        return real(self, service, operation, what=what, **parameters)
+
+    monkeypatch.setattr(Asking, "__call__", seen)
+    for tier in ("Advanced", "Standard"):
+        story = act(backend(aws.url), cap(made(aws, "1200", Tier=tier)))
+        assert story.execute(story.plan()).status is OutcomeStatus.APPLIED
+    assert [one.get("Tier") for one in sent] == ["Advanced", None]
+
+
+def test_a_value_that_aws_checks_later_is_refused(aws: Moto) -> None:
+    """A parameter of another data type is written first and refused afterwards, where nobody looks: it is left alone."""
+    name = made(aws, "ami-12345678", DataType="aws:ec2:image")
+    with pytest.raises(PlanRefused, match="data type aws:ec2:image"):
+        act(backend(aws.url), route(name)).plan()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_not_written(value: float, aws: Moto, limit: str) -> None:
+    """No bounds are needed to refuse it."""
+    known = backend(aws.url)
+    with pytest.raises(CallInvalid, match="takes a number"):
+        known.propose(cap(limit, value), known.read(cap(limit), timeout=PATIENT))
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import importlib
 import inspect
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from botocore.exceptions import ClientError
 from actions.backends.autoscaling import KIND
 from actions.comparing import TimeUp
 from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Throttled, Unreachable
-from actions.kinds import Options
+from actions.kinds import BackendKind, Options
 from actions.toolkit import aws
 from actions.toolkit.aws import Account, Sdk, failed, refused
-from runbooks.errors import SettingsInvalid
+from runbooks.errors import MusterError, SettingsInvalid
 from runbooks.operation import Call
+from tests.parts.tls import contexts
 
 SDK = Sdk()
 EMPTY = (
@@ -108,6 +110,7 @@ def answered(code: str, *, status: int = 400, words: str = "words", headers: dic
         *((code, 403, NotPermitted) for code in sorted(aws.DENIED | aws.UNKNOWN_CREDENTIALS)),
         *((code, 400, NotPermitted) for code in sorted(aws.DENIED | aws.UNKNOWN_CREDENTIALS)),
         *((code, 400, TargetMissing) for code in sorted(aws.MISSING)),
+        *((code, 400, OutcomeUnknown) for code in sorted(aws.UNSURE)),
         ("ThrottlingException", 503, Throttled), ("x", 429, Throttled), ("x", 404, TargetMissing), ("x", 401, NotPermitted),
         ("ValidationError", 400, Rejected), ("LimitExceededException", 400, Rejected), ("ScalingActivityInProgress", 400, Rejected),
         ("ServerException", 500, OutcomeUnknown), ("ServiceUnavailable", 503, OutcomeUnknown), ("RequestTimeout", 408, OutcomeUnknown),
@@ -266,6 +269,46 @@ def test_rubbish_is_no_answer(far: Far) -> None:
         ask(account(far.url, keys()))
 
 
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", b'"x"', b"\xff\xfe", b"<html>", b'{"services": [null]}', b'{"services": [{"status": "ACTIVE"}]}',
+    b'{"Parameters": [{}]}', b'{"Parameters": 3}', b'{"EndpointName": 1}'])  # fmt: skip
+@pytest.mark.parametrize("name", ["ecs", "ssm", "sagemaker", "autoscaling"])
+def test_an_answer_of_another_shape_is_no_answer(name: str, body: bytes, far: Far) -> None:
+    """Whatever stands in a 200, such as a proxy's page, a look ends with an error of the contract and a sentence."""
+    far.answer = lambda _body: (200, body)
+    kind: BackendKind = importlib.import_module(f"actions.backends.{name}").KIND
+    more = {"below": ["/answers"]} if name == "ssm" else {}
+    backend = kind.build(Options({"region": "eu-central-1", "environment": "production", "endpoint_url": far.url, **more}), keys())
+    target = {"ecs": "production/answers", "ssm": "/answers/limit"}.get(name, "answers")
+    with pytest.raises(OutcomeUnknown, match=r"can(not)? be read"):
+        backend.read(Call(operation=backend.operations[0].name, target=target), timeout=20)
+
+
+def test_a_secret_that_cannot_be_read_is_a_refusal(far: Far) -> None:
+    """A secret whose place is empty ends in a sentence, not in a crash, and nothing is sent."""
+
+    def missing() -> str:
+        raise MusterError("The environment variable AWS_KEY is not set; set it to the secret and try again")
+
+    with pytest.raises(NotPermitted, match="AWS_KEY is not set"):
+        ask(account(far.url, {**keys(), "secret_access_key": missing}))
+    assert far.keys == []
+
+
+def test_a_certificate_that_is_not_trusted_is_named(tmp_path: Path) -> None:
+    """An endpoint whose certificate nobody here vouches for surely got nothing, and the sentence says why."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.socket = contexts(tmp_path)[0].wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        with pytest.raises(Unreachable, match=r"endpoint is not trusted \(self.signed certificate\); nothing was sent"):
+            ask(account(f"https://127.0.0.1:{server.server_address[1]}", keys()))
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
 def test_nobody_there_is_certain() -> None:
     """A refused connection says that nothing was sent."""
     with pytest.raises(Unreachable, match="nothing was sent"):
@@ -300,6 +343,8 @@ def test_s18_an_account_does_not_show_its_secrets() -> None:
         ("region", {"region": "eu-central-1.evil.example/"}, {}),
         ("endpoint_url", {"endpoint_url": "http://aws.example"}, {}),
         ("endpoint_url", {"endpoint_url": "file:///etc/passwd"}, {}),
+        ("endpoint_url", {"endpoint_url": "https://"}, {}),
+        ("endpoint_url", {"endpoint_url": "https://[::1"}, {}),
         ("secrets", {}, {"access_key_id": lambda: "x"}),
         ("secrets", {}, {"token": lambda: "x"}),
     ],
