@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actions.comparing import before, deadline
-from actions.contract import CallInvalid, TargetMissing
+from actions.contract import CallInvalid, Rejected, TargetMissing
 from actions.kinds import BackendKind, Options, Secrets
 from actions.toolkit.flags import OPERATIONS, RemoteFlags, entry, flag_name, moment, quoted, rows, text, token_of
 from runbooks.operation import Call, Proposal, Reading
@@ -93,6 +93,8 @@ class Flagsmith(RemoteFlags):
         states = [one for one in rows(found, "results") if entry(one, "feature_segment") is None and entry(one, "identity") is None]
         if not states:
             raise TargetMissing(f"Flagsmith has no {self._what(flag)}. Check its name and the environment's key.")
+        if len(states) > 1:  # an installation that does not know the filter shows every flag
+            raise Rejected(f"Flagsmith shows {len(states)} flags for the name {flag}, so none of them is touched. Update Flagsmith.")
         return states[0]
 
     def _note(self, *, value: bool, reading: Reading) -> str:  # noqa: ARG002 - the words are the same

@@ -7,7 +7,7 @@ of who used a switch; a feature's revision is when it was last changed, in whate
 from collections.abc import Mapping
 
 from actions.comparing import deadline
-from actions.contract import CallInvalid, Rejected, TargetMissing
+from actions.contract import CallInvalid, OutcomeUnknown, Rejected, TargetMissing
 from actions.kinds import BackendKind, Options, Secrets
 from actions.toolkit.flags import OPERATIONS, RemoteFlags, entry, flag_name, moment, quoted, rows, text, token_of
 from actions.toolkit.wire import Answer
@@ -17,6 +17,7 @@ from runbooks.value import Json
 URL = "https://api.growthbook.io"
 UNKNOWN = "could not find a feature"  # what versions before 4 answer, with status 400, in place of a 404
 REVIEW = ("review", "approval")
+BEFOREHAND = ("permission", "unknown environment")  # what it says before it changes anything
 
 
 class GrowthBook(RemoteFlags):
@@ -71,6 +72,10 @@ class GrowthBook(RemoteFlags):
             raise TargetMissing(f"GrowthBook has no {what}. Check its name and the key's organization.")
         if answer.status in {400, 403} and any(word in said for word in REVIEW):
             raise Rejected(f"GrowthBook demands a review for {what}. Ask for one there, or let Muster's key bypass it.")
+        if answer.changes and answer.status == 400 and not any(words in said for words in BEFOREHAND):
+            raise OutcomeUnknown(  # any failure is a 400 there, also one of what follows the change, such as its audit log
+                f"GrowthBook answers 400, which may also mean that it failed after the switch of {what}: {answer.said}"
+            )
         super()._refuse(answer, what=what)
 
     def _note(self, *, value: bool, reading: Reading) -> str:  # noqa: ARG002 - GrowthBook tells nothing more

@@ -140,7 +140,7 @@ def _off_serves(flag: Json, here: Json) -> str | None:
 def _reset_in(headers: Mapping[str, str]) -> float:
     """Seconds until `X-Ratelimit-Reset`, milliseconds since 1970 (https://launchdarkly.com/docs/api#rate-limiting); a minute unsaid."""
     said = headers.get("x-ratelimit-reset", "")
-    return min(max(int(said) / 1000 - time.time(), 1.0), LONGEST_WAIT) if said.isdigit() else 60.0
+    return min(max(float(said) / 1000 - time.time(), 1.0), LONGEST_WAIT) if said.isascii() and said.isdigit() else 60.0
 
 
 def build(options: Options, secrets: Secrets) -> LaunchDarkly:

@@ -44,7 +44,7 @@ class Unleash(RemoteFlags):
             raise self._odd(self._what(flag))
         return Reading(
             value=on,
-            facts={"strategies": len(rows(listed[self._place], "strategies"))},
+            facts={"strategies": sum(entry(one, "disabled") is not True for one in rows(listed[self._place], "strategies"))},
             revision=None if event is None else str(event.get("id", "never switched")),
             changed_by=text(entry(event, "createdBy")),
             changed_at=moment(entry(event, "createdAt")),
@@ -79,11 +79,18 @@ class Unleash(RemoteFlags):
         self._ask("POST", path, what=self._what(flag), timeout=timeout)
 
     def _note(self, *, value: bool, reading: Reading) -> str:
+        bare = reading.facts.get("strategies") == 0
         if not value:
-            return f"Every application asking Unleash in {self._place} gets off at its next refresh, mostly within 15 s."
-        if reading.facts.get("strategies") == 0:
+            off = f"Every application asking Unleash in {self._place} gets off at its next refresh, mostly within 15 s."
             return (
-                f"The flag has no strategy in {self._place}: Unleash adds one that turns it on for everyone, and an undo leaves it there."
+                f"{off} The flag has no active strategy there: with the undo Unleash adds one that turns it on for everyone."
+                if bare
+                else off
+            )
+        if bare:
+            return (
+                f"The flag has no active strategy in {self._place}: Unleash adds the project's default one, which mostly turns it on for "
+                "everyone, and an undo leaves it there."
             )
         return f"It goes on as its strategies in {self._place} say."
 

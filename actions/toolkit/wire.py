@@ -39,6 +39,7 @@ from runbooks.value import Json
 
 MOST_BYTES = 2_000_000  # a diagnostic that needs more than this is the wrong question
 MOST_REASON = 300  # characters of the far side's own words in an error
+WORDS = ("reason", "error", "message", "detail")
 WAIT_UNSAID = 5.0  # seconds to wait after a 429 that names none
 LONGEST_WAIT = 3600.0
 
@@ -76,9 +77,16 @@ class Answer:
             found = self.json()
         except Rejected:
             return redact(_plain(self.body.decode("utf-8", "replace")), limit=MOST_REASON)
-        if isinstance(found, Mapping):
-            found = next((found[key] for key in ("reason", "error", "message", "detail") if isinstance(found.get(key), str)), found)
-        return redact(found if isinstance(found, str) else json.dumps(found), limit=MOST_REASON)
+        within = [found[key] for key in WORDS if key in found] if isinstance(found, Mapping) else []
+        words = next(filter(None, map(_words, [found, *within])), None)
+        return redact(words or json.dumps(found), limit=MOST_REASON)
+
+
+def _words(found: Json) -> str | None:
+    """The reason in the places where APIs put it; some put it one level down."""
+    if isinstance(found, Mapping):
+        found = next((found[key] for key in WORDS if isinstance(found.get(key), str)), None)
+    return found if isinstance(found, str) else None
 
 
 def _finite(text: str) -> float | None:

@@ -40,6 +40,7 @@ class Fake:
     value: Any = "large"
     variants: list[Any] = field(default_factory=list)
     approvals: int | None = None
+    filters: bool = True  # older ones do not know the filter by name
     headers: list[dict[str, str]] = field(default_factory=list)
     versions: list[dict[str, Any]] = field(default_factory=list)
 
@@ -56,7 +57,8 @@ class Fake:
                 body = {"id": 31, "name": "Production", "api_key": KEY, "minimum_change_request_approvals": self.approvals}
                 return Answered(body={**body, "use_v2_feature_versioning": self.versioned})
             case "GET", ("api", "v1", "environments", key, "featurestates") if key == KEY:
-                found = self._states() if asked.query.get("feature_name") == FLAG else []
+                found = self._states() if asked.query.get("feature_name") == FLAG or not self.filters else []
+                found += [] if self.filters else [{**found[1], "id": 99, "feature": 6}]
                 return Answered(body={"count": len(found), "next": None, "previous": None, "results": found})
             case "PATCH", ("api", "v1", "environments", key, "featurestates", "70") if key == KEY and not self.versioned:
                 self.set(on=asked.body["enabled"])
@@ -176,6 +178,13 @@ def test_a_new_version_keeps_the_value_and_carries_the_run(value: Any, typed: di
     assert fake.on is True
     assert [one["description"] for one in fake.versions] == ["Muster, run run-7", "Muster, run run-7-undo"]
     assert [one["feature_states_to_update"][0]["feature_state_value"] for one in fake.versions] == [typed, typed]
+
+
+def test_one_flag_is_never_taken_for_another(fake: Fake, url: str) -> None:
+    """An installation that ignores the filter by name shows every flag: none is read, and none is switched."""
+    fake.filters = False
+    with pytest.raises(Rejected, match="shows 2 flags for the name long-answers, so none of them is touched"):
+        build(url).read(disable(), timeout=PATIENCE)
 
 
 def test_an_environment_with_change_requests_is_left_alone(fake: Fake, url: str) -> None:

@@ -30,6 +30,8 @@ class Fake:
     archived: bool = False
     review: int | None = None  # the status that answers a change which needs a review
     unknown: int = 404  # older versions answer 400
+    fails: str = ""  # with which words the change is answered 400
+    late: bool = True  # whether that comes after the switch
     reasons: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -61,10 +63,12 @@ class Fake:
         if self.review is not None:
             words = "This feature requires a review and the API key being used does not have permission to bypass reviews."
             return Answered(status=self.review, body={"message": words})
+        if self.fails and not self.late:
+            return Answered(status=400, body={"message": self.fails})
         assert set(body["environments"]) == {"production"}
         self.reasons.append(body["reason"])
         self.set(on=body["environments"]["production"])
-        return Answered(body={"feature": self._shown()})
+        return Answered(status=400, body={"message": self.fails}) if self.fails else Answered(body={"feature": self._shown()})
 
 
 @pytest.fixture
@@ -161,6 +165,26 @@ def test_a_feature_that_demands_a_review_refuses_in_words(status: int, fake: Fak
     assert refused.status is OutcomeStatus.REFUSED
     assert "GrowthBook demands a review for flag long-answers in production. Ask for one there" in refused.reason
     assert fake.on is True
+
+
+def test_a_failure_after_the_switch_is_in_doubt_and_found_out_by_looking(fake: Fake, url: str) -> None:
+    """GrowthBook answers 400 to whatever fails, also to what follows the switch, so that only known words are certain."""
+    story = night(build(url))
+    plan = story.plan()
+    fake.fails = "E11000 duplicate key error collection: audits"
+    doubt = story.click(plan)
+    assert (doubt.status, fake.on) == (OutcomeStatus.UNKNOWN, False)
+    assert "may also mean that it failed after the switch" in doubt.reason
+    assert story.runner.reconcile(plan, timeout=PATIENCE).status is OutcomeStatus.APPLIED
+
+
+@pytest.mark.parametrize("words", ["You do not have permission to perform that action.", "Unknown environment: 'production'"])
+def test_what_growthbook_says_before_it_switches_is_certain(words: str, fake: Fake, url: str) -> None:
+    """A refusal that precedes the switch leaves no doubt."""
+    fake.fails, fake.late = words, False
+    refused = night(build(url)).click(night(build(url)).plan())
+    assert (refused.status, fake.on) == (OutcomeStatus.REFUSED, True)
+    assert words in refused.reason
 
 
 @pytest.mark.parametrize("status", [400, 404])

@@ -269,7 +269,11 @@ def test_a_limit_without_retry_after_is_read_from_its_own_header(url: str) -> No
         backend = build(trouble.url)
         before = backend.read(disable(), timeout=PATIENCE)
         trouble.ill, trouble.status = Ill.STATUS, 429
-        for headers, least, most in (({"X-Ratelimit-Reset": str(int((time.time() + 30) * 1000))}, 1, 31), ({}, 60, 60)):
+        for headers, least, most in (
+            ({"X-Ratelimit-Reset": str(int((time.time() + 30) * 1000))}, 1, 31),
+            ({}, 60, 60),
+            ({"X-Ratelimit-Reset": "²"}, 60, 60),
+        ):
             trouble.headers = headers
             with pytest.raises(Throttled) as asked:
                 backend.apply(disable(), False, expected=before, key="k", timeout=PATIENCE)

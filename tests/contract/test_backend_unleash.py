@@ -190,6 +190,19 @@ def test_turning_on_a_flag_without_a_strategy_says_what_is_added(server: Running
     assert "turns it on for everyone" in backend.propose(call, backend.read(call, timeout=PATIENCE)).note
 
 
+def test_a_strategy_that_is_disabled_is_none(server: Running) -> None:
+    """Where every strategy is disabled Unleash adds one as if there were none, and the plan says so, also of the way back."""
+    server.flag("half-bare", on=False)
+    server.strategy("half-bare", disabled=True)
+    backend = build(server.url)
+    call = switch(on=True, flag="half-bare")
+    before = backend.read(call, timeout=PATIENCE)
+    assert "no active strategy" in backend.propose(call, before).note
+    assert "with the undo Unleash adds one" in backend.propose(disable("half-bare"), before).note
+    after = backend.apply(call, True, expected=before, key="k", timeout=PATIENCE)
+    assert (before.facts["strategies"], after.facts["strategies"]) == (0, 1)
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "..", "a\nb", "a\\b", "x" * 300, " "])
 def test_s29_no_name_leads_elsewhere(name: str, server: Running) -> None:
     """A hostile name is refused before anything is sent."""

@@ -38,6 +38,12 @@ class Running:
         """Switch it, as somebody else would."""
         self._do("POST", f"/api/admin/projects/default/features/{name}/environments/{environment}/{'on' if on else 'off'}")
 
+    def strategy(self, name: str, *, disabled: bool, environment: str = "production") -> None:
+        """Give it a strategy for everyone, active or not."""
+        path = f"/api/admin/projects/default/features/{name}/environments/{environment}/strategies"
+        parameters = {"rollout": "100", "stickiness": "default", "groupId": name}
+        self._do("POST", path, json={"name": "flexibleRollout", "parameters": parameters, "disabled": disabled})
+
     def archive(self, name: str) -> None:
         """Put the flag away."""
         self._do("DELETE", f"/api/admin/projects/default/features/{name}")

@@ -301,6 +301,22 @@ def test_a_number_that_is_none_is_no_data() -> None:
     assert Answer(status=200, body=b"[NaN, Infinity, -Infinity, 1e999, -1e999, 1e3]").json() == [None, None, None, None, None, 1000.0]
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"error": {"message": "no such key", "type": "auth_error", "code": "401"}}', "no such key"),
+        (b'{"detail": {"error": "no general fallbacks"}}', "no general fallbacks"),
+        (b'{"status": "error", "error": "parse error", "errorType": "bad_data"}', "parse error"),
+        (b'"plainly"', "plainly"),
+        (b'{"errors": [1]}', '{"errors": [1]}'),
+        (b"[]", "[]"),
+    ],
+)
+def test_the_far_sides_words_are_found_where_apis_put_them(body: bytes, said: str) -> None:
+    """The reason is said without its wrapping, also from one level down; what has none is said as it is."""
+    assert Answer(status=400, body=body).said == said
+
+
 def test_of_a_page_only_the_title_is_said() -> None:
     """A proxy's page of errors is not put before a tired person as HTML."""
     page = b"<html>\r\n<head><title>502 Bad\n Gateway</title></head><body><center>nginx</center></body></html>"
