@@ -25,6 +25,10 @@ LONGEST = 24 * 60  # minutes; what must be quiet for longer is no mitigation but
 MOST_ROWS = 200
 MOST_VALUE = 500  # characters of one label
 MOST_COMMENT = 500
+MOST_TEXT = 2000  # characters of a target
+MAKER = "muster/"  # what a silence's maker begins with, if Muster made it
+LEEWAY = timedelta(minutes=5)  # by which our clock may be ahead; Alertmanager takes a past beginning for the present
+RECENT = timedelta(days=1)  # what ended longer before the newest change is forgotten by Alertmanager some day, which is no change
 FORM = "write its labels as alertname=ModelLatencyP99High,service=answers; a value with a comma or a quote in it stands in quotes"
 
 SILENCE = Operation(
@@ -58,6 +62,8 @@ def matchers(text: str) -> dict[str, str]:
     Raises:
         CallInvalid: it is no such list, a label is named twice, or one is empty, which would mean every alert that lacks it.
     """
+    if len(text) > MOST_TEXT:
+        raise CallInvalid(f"A target of {len(text):,} characters is too long; {FORM}. Nothing was sent.")
     found: dict[str, str] = {}
     position = 0
     while position < len(text):
@@ -113,6 +119,8 @@ class Alertmanager(Comparing):
         note = (
             f"{count} {'alert fires' if count == 1 else 'alerts fire'} with these labels now. Silenced alerts go on; nobody hears of them."
         )
+        if planned := reading.facts.get("planned"):
+            note += f" A silence of the same labels is planned from {str(planned)[:16]}Z on; it stays."
         return Proposal(value={"silenced": True}, before_text=_words(reading), after_text=f"silenced for {minutes} minutes", note=note)
 
     def probe(self, *, timeout: float) -> str:
@@ -124,12 +132,14 @@ class Alertmanager(Comparing):
         return f"{WHO} {version} answers; whether it takes silences from these credentials shows only when one is made."
 
     def _write(self, call: Call, value: Json, *, present: Reading, key: str, timeout: float) -> None:
-        """Make the silence, or expire those that are there: they are known, because they were just compared."""
+        """Make the silence, or expire those of Muster that are there: they are known, because they were just compared."""
         if value == {"silenced": True}:
             self._silence(call, key=key, timeout=timeout)
             return
-        left = deadline(timeout)
-        for number, one in enumerate(present.facts.get("silences", [])):
+        left, ours = deadline(timeout), present.facts.get("silences", [])
+        if not ours:
+            raise Rejected(f"{call.target} is silenced by {present.changed_by}, not by Muster; that silence is left alone.")
+        for number, one in enumerate(ours):
             try:
                 answer = self._wire.send("DELETE", f"/silence/{quote(str(one), safe='')}", timeout=left())
                 refuse(answer, who=WHO, what=f"silence {one}")
@@ -145,9 +155,9 @@ class Alertmanager(Comparing):
             raise CallInvalid(f"A silence takes 1 to {LONGEST} minutes, not {minutes}. Nothing was sent.")
         body = {
             "matchers": [{"name": name, "value": text, "isRegex": False, "isEqual": True} for name, text in sorted(wanted.items())],
-            "startsAt": now.isoformat(),
+            "startsAt": (now - LEEWAY).isoformat(),
             "endsAt": (now + timedelta(minutes=minutes)).isoformat(),
-            "createdBy": f"muster/{key}",
+            "createdBy": f"{MAKER}{key}",
             "comment": redact(str(call.arguments.get("reason") or "Silenced by Muster."), limit=MOST_COMMENT),
         }
         refuse(self._wire.send("POST", "/silences", body=body, timeout=timeout), who=WHO, what="silences")
@@ -191,22 +201,29 @@ def _is_of(silence: Json, wanted: Mapping[str, str]) -> bool:
 
 
 def _reading(known: list[Any], alerts: list[Any]) -> Reading:
-    """`revision` is of every silence of these matchers, ended ones too: one that somebody made and took back shows."""
+    """`revision` is of every silence of these matchers, ended ones too: one that somebody made and took back shows.
+
+    A planned silence does not silence yet. Of those in force, `silences` are the ones that Muster made and may end.
+    """
     try:
-        known = sorted(known, key=lambda one: str(one["updatedAt"]))
-        running = [one for one in known if one["status"]["state"] != "expired"]
+        changed = {str(one["id"]): datetime.fromisoformat(str(one["updatedAt"])) for one in known}
+        known = sorted(known, key=lambda one: changed[str(one["id"])])
         latest = known[-1] if known else None
+        newest = changed[str(latest["id"])] if latest else None
+        in_force, planned = ([one for one in known if one["status"]["state"] == state] for state in ("active", "pending"))
+        counted = [one for one in known if one["status"]["state"] != "expired" or (newest and newest - changed[str(one["id"])] <= RECENT)]
         return Reading(
-            value={"silenced": bool(running)},
+            value={"silenced": bool(in_force)},
             facts={
-                "silences": [str(one["id"]) for one in running],
-                "until": max((str(one["endsAt"]) for one in running), default=None),
-                "comment": redact(str(running[-1].get("comment", "")), limit=MOST_COMMENT) if running else "",
+                "silences": [str(one["id"]) for one in in_force if str(one["createdBy"]).startswith(MAKER)],
+                "until": max((str(one["endsAt"]) for one in in_force), default=None),
+                "planned": min((str(one["startsAt"]) for one in planned), default=None),
+                "comment": redact(str(in_force[-1].get("comment", "")), limit=MOST_COMMENT) if in_force else "",
                 "alerts": len(alerts),
             },
-            revision=" ".join(f"{one['id']}@{one['updatedAt']}" for one in known) or "none",
+            revision=" ".join(f"{one['id']}@{one['updatedAt']}" for one in counted) or "none",
             changed_by=str(latest["createdBy"]) if latest else None,
-            changed_at=datetime.fromisoformat(str(latest["updatedAt"])) if latest else None,
+            changed_at=newest,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Rejected(f"{WHO} describes a silence in a way that cannot be read.") from error
