@@ -68,6 +68,7 @@ class EntryKind(StrEnum):
     BREAKER_RESET = "breaker.reset"
     PAUSED = "muster.paused"
     RESUMED = "muster.resumed"
+    TASK_RETRIED = "task.retried"
     MITIGATION_OPENED = "mitigation.opened"
     MITIGATION_EXTENDED = "mitigation.extended"
     MITIGATION_REMINDED = "mitigation.reminded"
@@ -108,7 +109,7 @@ class NewEntry(Value):
 
 
 class Entry(NewEntry):
-    """An entry as it stands. `seq` counts from 1 within the incident without gaps."""
+    """An entry as it stands. `seq` counts from 1 within the incident; a gap is what somebody has cut."""
 
     incident_id: int
     seq: int

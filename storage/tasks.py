@@ -238,20 +238,20 @@ def dead(tx: Tx, limit: int = 100) -> list[Task]:
     return [_task(row) for row in tx.execute(query)]
 
 
-def revive(tx: Tx, task_id: int) -> bool:
-    """Try a dead task again, at the end of its lane; its doubts stay. False when it is not dead."""
+def revive(tx: Tx, task_id: int) -> Task | None:
+    """Try a dead task again, at the end of its lane; its doubts stay. The task as it was given up, or None where it was not."""
     if task_id > LARGEST_ID:
-        return False
+        return None
     hold_order(tx)
-    row = tx.execute(select(tasks).where(tasks.c.id == task_id, tasks.c.state == DEAD)).mappings().one_or_none()
+    row = tx.execute(select(tasks).where(tasks.c.id == task_id, tasks.c.state == DEAD)).one_or_none()
     if row is None:
-        return False
+        return None
     tx.execute(tasks.delete().where(tasks.c.id == task_id))
-    again = {name: value for name, value in row.items() if name != "id"}
+    again = {name: value for name, value in row._asdict().items() if name != "id"}
     # A new budget begins with the person's word.
     again |= {"state": OPEN, "ended_at": None, "first_claimed_at": None, "due_at": _present(tx)}
     tx.execute(tasks.insert().values(**again))
-    return True
+    return _task(row)
 
 
 def backlog(tx: Tx) -> Backlog:

@@ -284,6 +284,12 @@ class Pause(Asked):
     reason: Annotated[str, Field(min_length=1, max_length=300)]
 
 
+class Retry(Asked):
+    """Try again what was given up."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=300)]
+
+
 class Paused(Value):
     """Whether everything is paused, by whom, since when and why."""
 

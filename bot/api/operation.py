@@ -3,12 +3,11 @@
 import httpx
 
 from bot.api.endpoint import Call, Endpoint, Failed
-from bot.api.models import Advance, Advanced, Done, Empty, Items, Pause, Paused, Status, TaskShown
+from bot.api.models import Advance, Advanced, Done, Empty, Items, Pause, Paused, Retry, Status, TaskShown
 from bot.app import Muster
-from bot.flows import pausing, readiness
+from bot.flows import pausing, readiness, retry
 from bot.flows.context import Context
 from bot.ports import Press, PressKind
-from runbooks.errors import NotFound
 from runbooks.readiness import Readiness
 from runbooks.run import IN_FLIGHT
 from storage import incidents, runs, tasks
@@ -76,10 +75,9 @@ def dead(call: Call) -> Items[TaskShown]:
 
 def revived(call: Call) -> Done:
     """Try one again, with a new budget."""
-    number = call.path["task"]
-    if not call.muster.context.write(lambda tx: tasks.revive(tx, number), name="revive"):
-        raise NotFound(f"No task {number} was given up.")
-    return Done(said=f"Task {number} is tried again.")
+    context, by = call.muster.context, call.muster.desk.actor(call.visitor)
+    number, why = call.path["task"], call.body.reason
+    return Done(said=context.write(lambda tx: retry.again(tx, number, reason=why, by=by, now=context.now()), name="retry"))
 
 
 def advanced(call: Call) -> Advanced:
@@ -126,7 +124,7 @@ ENDPOINTS = (
         name="retry_task",
         summary="Try a given-up promise again",
         handler=revived,
-        body=Empty,
+        body=Retry,
         answer=Done,
     ),
     Endpoint(

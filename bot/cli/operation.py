@@ -93,10 +93,14 @@ def _dead(found: dict[str, Any]) -> str:
 
 
 @tasks.command("retry")
-def retry(task: Annotated[int, typer.Argument(help="The task's number.")], as_json: Json = False) -> None:
+def retry(
+    task: Annotated[int, typer.Argument(help="The task's number.")],
+    reason: Annotated[str, typer.Argument(help="Why it will work now, for the record.")],
+    as_json: Json = False,
+) -> None:
     """Try one again, with a new budget."""
     with session() as muster:
-        show(muster.post(f"/tasks/{task}/retry"), as_json, lambda it: it["said"])
+        show(muster.post(f"/tasks/{task}/retry", {"reason": reason}), as_json, lambda it: it["said"])
 
 
 @clock.command("advance")

@@ -141,7 +141,7 @@ RUBBISH = (
     ("GET", "/runs/99", None, (404, "not_found")),
     ("GET", "/runbooks/none", None, (404, "not_found")),
     ("POST", "/drills", '{"runbook": "none"}', (404, "not_found")),
-    ("POST", "/tasks/99/retry", "{}", (404, "not_found")),
+    ("POST", "/tasks/99/retry", json.dumps({"reason": "x"}), (404, "not_found")),
     ("GET", "/nothing/here", None, (404, "unknown_route")),
     ("POST", "/incidents", "{", (400, "not_json")),
     ("POST", "/incidents", "\xff\xfe", (400, "not_json")),
@@ -263,13 +263,21 @@ def test_the_clock_is_offered_in_the_demo_only(tmp_path, sqlite_url, muster, ben
 
 
 def test_a_given_up_task_is_shown_and_tried_again(muster, ben):
-    """What was given up is listed with its error, and one word makes it due again."""
-    muster.database.write(lambda tx: tasks.enqueue(tx, NewTask(key="k", kind="say", args={})))
-    (task,) = muster.database.write(lambda tx: tasks.claim(tx, 1, 30, kinds=["say"]))
-    muster.database.write(lambda tx: tasks.bury(tx, task, "channel_not_found"))
-    (shown,) = ben.get(f"{V1}/tasks/dead").json()["items"]
-    assert shown["error"] == "channel_not_found"
-    assert ben.post(f"{V1}/tasks/{shown['id']}/retry").status_code == 200
+    """What was given up is listed with its error; a person's reason makes it due again, once and on record where it belongs (rule S26)."""
+    declared(ben)
+    muster.database.write(lambda tx: tasks.enqueue(tx, *(NewTask(key=f"k{n}", kind="note", args={"incident": n}) for n in (1, 7))))
+    for task in muster.database.write(lambda tx: tasks.claim(tx, 2, 30, kinds=["note"])):
+        muster.database.write(lambda tx, task=task: tasks.bury(tx, task, "channel_not_found"))
+    for shown, place in zip(ben.get(f"{V1}/tasks/dead").json()["items"], (OWN, 1), strict=True):
+        assert shown["error"] == "channel_not_found"
+        path = f"{V1}/tasks/{shown['id']}/retry"
+        assert error(ben.post(path)) == (422, "invalid")
+        assert error(ben.post(path, json={"reason": "  "})) == (409, "no_reason")
+        assert ben.post(path, json={"reason": "The channel is back."}).status_code == 200
+        assert error(ben.post(path, json={"reason": "Twice."})) == (404, "not_found")
+        (said,) = muster.database.read(lambda tx, place=place: timeline.of_kind(tx, place, EntryKind.TASK_RETRIED))
+        assert (said.actor.id, said.actor.via, said.summary) == ("ben", "api", "ben has it tried again (note): The channel is back.")
+        assert (said.payload["task"], said.payload["error"]) == (shown["key"], "channel_not_found")
     assert ben.get(f"{V1}/tasks/dead").json()["items"] == []
 
 

@@ -70,7 +70,7 @@ def test_exit_codes_are_as_documented(database):
         (("incident", "ack", "1"), 4),
         (("timeline", "export", "1", "--format", "pdf"), 2),
         (("drill", "report", "99"), 3),
-        (("tasks", "retry", "99"), 3),
+        (("tasks", "retry", "99", "Slack is back."), 3),
         (("clock", "advance", "5"), 2),
         (("clock", "advance", "0s"), 2),
         (("clock", "advance", "100000d"), 2),

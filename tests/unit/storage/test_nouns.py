@@ -77,7 +77,7 @@ def test_a_number_too_large_for_the_database_is_not_there(database: Database) ->
     with pytest.raises(NotFound, match="no incident"):
         database.read(lambda tx: incidents.get(tx, huge))
     assert database.read(lambda tx: incidents.find(tx, huge)) is None
-    assert database.write(lambda tx: tasks.revive(tx, huge)) is False
+    assert database.write(lambda tx: tasks.revive(tx, huge)) is None
 
 
 def test_half_a_character_spoils_no_incident(database: Database) -> None:
