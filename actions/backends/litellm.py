@@ -5,12 +5,12 @@ than it was asked to. https://docs.litellm.ai/docs/proxy/configuration/api and h
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from actions.comparing import Comparing, deadline
-from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, TargetMissing, Unreachable
+from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Unreachable
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import LIMIT_SET, ROUTE_SWITCH
 from actions.toolkit.credentials import signed_in
@@ -22,6 +22,7 @@ WHO = "LiteLLM"
 NONE = "none"
 MOST_FALLBACKS = 10
 MOST_KEYS = "100"  # the most that one page of /key/list holds
+MOST_PAGES = 20
 WORDS = {
     "rpm_limit": "requests a minute",
     "tpm_limit": "tokens a minute",
@@ -88,6 +89,8 @@ class LiteLLM(Comparing):
         kind, name, field = _limit(call)
         body = {**self._identity(kind, name, left=left), field: value["value"]}
         answer = self._wire.send("POST", f"/{kind}/update", body=body, timeout=left())
+        if answer.status == 400:  # so it answers to any failure, also of what follows the change, such as a cache that is out of reach
+            raise OutcomeUnknown(f"{WHO} answers 400, which may also mean that it failed after changing {kind} {name}: {answer.said}")
         refuse(answer, who=WHO, what=f"{kind} {name}")
 
     def _identity(self, kind: str, name: str, *, left: Callable[[], float]) -> dict[str, str]:
@@ -111,14 +114,23 @@ class LiteLLM(Comparing):
             listed = self._asked("POST", "/budget/info", what=what, left=left, body={"budgets": [name]})
             rows = [one for one in _list(listed, what) if one.get("budget_id") == name]
         else:
-            params = {"key_alias": name, "return_full_object": "true", "size": MOST_KEYS}
-            listed = _mapping(self._asked("GET", "/key/list", what=what, left=left, params=params), what).get("keys")
-            rows = [one for one in _list(listed, what) if one.get("key_alias") == name]
+            rows = [one for one in self._keys(name, what=what, left=left) if one.get("key_alias") == name]
         if not rows:
             raise TargetMissing(f"{WHO} has no {what}.")
         if len(rows) > 1:
             raise CallInvalid(f"{WHO} has {len(rows)} keys with the alias {name}; give each an alias of its own.")
         return rows[0]
+
+    def _keys(self, alias: str, *, what: str, left: Callable[[], float]) -> Iterator[Mapping[str, Any]]:
+        """The keys that the proxy finds for an alias, similar ones too, over all pages: a second one of that name may stand on the last."""
+        for page in range(1, MOST_PAGES + 1):
+            params = {"key_alias": alias, "return_full_object": "true", "size": MOST_KEYS, "page": str(page)}
+            found = _mapping(self._asked("GET", "/key/list", what=what, left=left, params=params), what)
+            yield from _list(found.get("keys"), what)
+            pages = found.get("total_pages")
+            if not isinstance(pages, int) or page >= pages:
+                return
+        raise CallInvalid(f"{WHO} finds too many keys for the alias {alias} to look at each; give it a name that fewer others begin with.")
 
     def _fallbacks(self, call: Call, *, left: Callable[[], float]) -> Reading:
         model = _model(call)
@@ -126,11 +138,13 @@ class LiteLLM(Comparing):
         if model not in models:
             raise TargetMissing(f"{WHO} has no model {model}; it has {', '.join(models[:8]) or 'none'}.")
         answer = self._wire.send("GET", f"/fallback/{quote(model, safe='')}", params={"fallback_type": "general"}, timeout=left())
+        if answer.status == 404 and answer.said == "Not Found":  # the framework's own words for a path that it does not know
+            raise Rejected(f"This {WHO} has no fallback management; it is too old for it. Nothing was changed.")
         if answer.status == 404:  # the model is there, so this says that it has none
             return Reading(value={"route": NONE}, facts={"models": models})
         refuse(answer, who=WHO, what=f"fallbacks of {model}")
         found = _mapping(answer.json(), model).get("fallback_models")
-        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        if not isinstance(found, list) or not all(isinstance(one, str) and "," not in one for one in found):
             raise OutcomeUnknown(f"{WHO} describes the fallbacks of {model} in a way that cannot be read.")
         return Reading(value={"route": ",".join(found) or NONE}, facts={"models": models})
 

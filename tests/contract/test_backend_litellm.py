@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actions.backends.litellm import KIND, LiteLLM
-from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, TargetMissing, Unreachable
+from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Unreachable
 from actions.kinds import Options
 from actions.planning import PlanRefused
 from actions.testing import CHECKS, TIMEOUT, Check, Subject
@@ -29,6 +29,9 @@ class Documented:
     rows: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     fallbacks: dict[str, list[str]] = field(default_factory=dict)
     stores: bool = True
+    more_keys: list[dict[str, Any]] = field(default_factory=list)
+    fails: str = ""  # with which words a change is answered 400, after it was made
+    old: bool = False  # without fallback management
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
 
@@ -40,6 +43,8 @@ class Documented:
         method, parts = asked.method, asked.parts
         if parts == ("v1", "models"):
             return Answered(body={"data": [{"id": name, "object": "model"} for name in MODELS], "object": "list"})
+        if parts[0] == "fallback" and self.old:
+            return Answered(status=404, body={"detail": "Not Found"})
         if parts[0] == "fallback":
             return self._fallback(method, parts, asked.body)
         return self._row(parts, asked)
@@ -70,10 +75,16 @@ class Documented:
         if parts == ("key", "list"):
             meant = asked.query["key_alias"]
             keys = [{"key_alias": name, "token": HASH, **row} for name, row in rows.items() if meant in name]
-            return Answered(body={"keys": keys, "total_count": len(keys), "current_page": 1, "total_pages": 1})
+            keys += self.more_keys
+            page, size = int(asked.query.get("page", "1")), int(asked.query["size"])
+            shown = keys[(page - 1) * size : page * size]
+            return Answered(
+                body={"keys": shown, "total_count": len(keys), "current_page": page, "total_pages": max(1, -(-len(keys) // size))}
+            )
         name = next(name for name in rows if asked.body.get(f"{parts[0]}_id") == name or asked.body.get("key") == HASH)
         rows[name] |= {key: value for key, value in asked.body.items() if key in rows[name]}
-        return Answered(body={})
+        error = {"message": f"Authentication Error, {self.fails}", "type": "auth_error", "param": "None", "code": "400"}
+        return Answered(status=400, body={"error": error}) if self.fails else Answered(body={})
 
 
 LIMITS = {"team": "team/search-team/rpm_limit", "key": "key/batch/tpm_limit", "budget": "budget/free-tier/max_budget"}
@@ -222,6 +233,40 @@ def test_wrong_credentials_are_said_and_never_shown(proxy: Documented) -> None:
         Act(build(proxy.url, token="sk-wrong-and-secret"), "limit.set", {"target": LIMITS["team"], "value": 1}).plan()
     assert "does not let these credentials do this (401)" in str(refused.value)
     assert "sk-wrong" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", LIMITS)
+def test_a_failure_after_the_change_is_in_doubt_and_found_out_by_looking(kind: str, proxy: Documented) -> None:
+    """LiteLLM answers 400 also where its cache fails after the change, so that a 400 is no certain refusal."""
+    act = Act(build(proxy.url), "limit.set", {"target": LIMITS[kind], "value": 5})
+    plan = act.plan()
+    proxy.fails = "Error connecting to redis:6379"
+    doubt = act.execute(plan)
+    assert doubt.status is OutcomeStatus.UNKNOWN
+    assert doubt.reason.endswith(
+        f"failed after changing {kind} {LIMITS[kind].split('/')[1]}: Authentication Error, Error connecting to redis:6379"
+    )
+    assert act.runner.reconcile(plan).status is OutcomeStatus.APPLIED
+
+
+def test_a_second_key_of_the_name_is_found_on_the_last_page(proxy: Documented) -> None:
+    """Two keys with one alias are never taken for one, however many similar ones stand between them."""
+    proxy.more_keys = [{"key_alias": f"batch-{number}", "token": HASH, "tpm_limit": 1} for number in range(150)]
+    backend, call = build(proxy.url), limit(target=LIMITS["key"])
+    assert backend.read(call, timeout=TIMEOUT).value == {"value": 90_000}
+    proxy.more_keys.append({"key_alias": "batch", "token": HASH, "tpm_limit": 1})
+    with pytest.raises(CallInvalid, match="has 2 keys with the alias batch"):
+        backend.read(call, timeout=TIMEOUT)
+    proxy.more_keys *= 20
+    with pytest.raises(CallInvalid, match="too many keys for the alias batch"):
+        backend.read(call, timeout=TIMEOUT)
+
+
+def test_a_proxy_without_fallback_management_is_not_one_without_fallbacks(proxy: Documented) -> None:
+    """A path that an old LiteLLM does not know is not taken for "no fallbacks": an undo could not restore them."""
+    proxy.old = True
+    with pytest.raises(Rejected, match="has no fallback management"):
+        build(proxy.url).read(switch(), timeout=TIMEOUT)
 
 
 @pytest.mark.parametrize("name", ["batch", "tch"])
