@@ -147,7 +147,10 @@ class Press:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
-    """Who acts, and from where. `slack_id` is resolved to a person by the directory only; never by name (rule S4)."""
+    """Who acts, and from where. `slack_id` is resolved to a person by the directory only; never by name (rule S4).
+
+    `at_home` says that it was pressed in App Home, which is then drawn anew.
+    """
 
     slack_id: str | None
     person: Person | None = None
@@ -156,6 +159,7 @@ class Visitor:
     message_ts: str | None = None
     thread_ts: str | None = None
     view_id: str | None = None
+    at_home: bool = False
     interaction: str | None = None  # trigger id or event id: the same one twice is one press
 
 

@@ -303,7 +303,10 @@ class ExtendDialog(Value):
 
 
 class BreakerNotice(Value):
-    """An action is out of service (rule S15), told to its owner; `decided` says who has put it back, and then nothing can be pressed."""
+    """An action is out of service (rule S15), told to its owner; `decided` says who has put it back, and then nothing can be pressed.
+
+    `text` is what happened, and true in both cases.
+    """
 
     runbook_id: Slug
     step: str
@@ -312,6 +315,7 @@ class BreakerNotice(Value):
     reasons: tuple[str, ...] = ()
     incident_id: int | None = None
     run_id: int | None = None
+    since_at: Moment | None = None
     mentions: tuple[Person, ...] = ()
     decided: str | None = None
 
@@ -327,10 +331,21 @@ class ResetDialog(Value):
     run_id: int | None = None
 
 
+class PauseShown(Value):
+    """Everything is paused (rule S16): by whom, since when, why."""
+
+    by: str
+    since_at: Moment
+    reason: str
+
+
 class HomeScreen(Value):
     """Screen 6: App Home of one person."""
 
     person: Person | None
+    pause: PauseShown | None = None
+    proposals: tuple[ProposalMessage, ...] = ()
+    out_of_service: tuple[BreakerNotice, ...] = ()
     waiting: tuple[str, ...] = ()
     approvals: tuple[ApprovalRequest, ...] = ()
     incidents: tuple[Incident, ...] = ()

@@ -1,10 +1,14 @@
 """Suggestions: actions that Muster or a machine proposes, one row each, changed only from the state that the change was decided on."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
+
 from runbooks.proposing import STANDING, Suggestion, SuggestionState
 from storage.shelf import KEEP, NextAt, Shelf
+from storage.tables import incidents
 from storage.tables import suggestions as table
 from storage.transaction import Tx
 
@@ -58,3 +62,9 @@ def of_incident(tx: Tx, incident_id: int) -> list[Suggestion]:
 def standing(tx: Tx, incident_id: int) -> list[Suggestion]:
     """Those of the incident of which something can still come."""
     return _shelf.where(tx, table.c.incident_id == incident_id, table.c.state.in_([state.value for state in STANDING]))
+
+
+def in_open(tx: Tx, states: Iterable[SuggestionState]) -> list[Suggestion]:
+    """Those in one of these states whose incident is open, by id."""
+    of_open = select(table).join(incidents, incidents.c.id == table.c.incident_id).where(incidents.c.status != "resolved")
+    return _shelf.listed(tx, of_open.where(table.c.state.in_([state.value for state in states])).order_by(table.c.id))

@@ -37,6 +37,7 @@ from runbooks.screens import (
     NoteDialog,
     Notice,
     Page,
+    PauseShown,
     PlanDialog,
     ProposalMessage,
     ProposalShown,
@@ -64,7 +65,8 @@ OUT_OF_SERVICE: dict[str, Any] = {
     "runbook_id": "inference-latency",
     "step": "scale-out",
     "title": SCALE,
-    "text": f"{SCALE} failed 3 times in a row and is out of service everywhere until ml-platform has looked at it.",
+    "text": "It failed 3 times in a row. Nobody can run it anywhere until ml-platform has looked at it.",
+    "since_at": NOW - timedelta(minutes=40),
     "incident_id": 42,
     "run_id": 7,
 }
@@ -465,7 +467,11 @@ def messages() -> Iterator[Message]:
         yield ReviewNotice(review=REVIEW, incident=RESOLVED, owner=ANA, when=moment, url="https://muster.example.com/reviews/42")
     yield ReviewNotice(review=REVIEW, incident=DRILL, owner=None, when="after")
     yield BreakerNotice(**OUT_OF_SERVICE, reasons=("INC-40: p99 3.1 s → 3.4 s.", "INC-41: <!channel> *refused*"), mentions=(ANA, NOBODY))
-    yield BreakerNotice(**OUT_OF_SERVICE, decided="Put back by Ana Reyes: the quota was too small")
+    back = {
+        "text": "It failed too often in a row, and nobody could run it until then.",
+        "decided": "Put back by Ana Reyes: the quota was too small.",
+    }
+    yield BreakerNotice(**{**OUT_OF_SERVICE, **back})
     yield Notice(text="Ana took command of INC-42.", incident_id=42, mentions=(ANA, BEN, NOBODY))
     yield Notice(text="An enterprise customer asks for an ETA.", incident_id=43, drill=True)
     yield Page(incident=incident(), person=ANA, reason="Nobody acknowledged for 5 min", url="https://example.slack.com/archives/C1/p1")
@@ -534,6 +540,19 @@ def dialogs() -> Iterator[Dialog]:
 def homes() -> Iterator[HomeScreen]:
     """App Home, full and empty."""
     yield HomeScreen(person=None, drawn_at=NOW)
+    counting = ProposalMessage(incident=incident(), shown=proposal(SuggestionState.COUNTING))
+    stopped = ProposalMessage(incident=DRILL, shown=proposal(SuggestionState.STOPPED, outcome="Stopped by Ben Okafor at 10:07:41 UTC."))
+    standing = ProposalMessage(
+        incident=incident(), shown=proposal(by="claude, a machine for which Ana Reyes answers,", sources=SOURCES, note="")
+    )
+    yield HomeScreen(
+        person=ANA,
+        pause=PauseShown(by="Eve <!here>", since_at=NOW - minutes(3), reason="A rollback <!channel> went wrong"),
+        proposals=(counting, standing, stopped),
+        out_of_service=(BreakerNotice(**OUT_OF_SERVICE),),
+        drawn_at=NOW,
+    )
+    yield HomeScreen(person=ANA, proposals=(standing,) * 12, out_of_service=(BreakerNotice(**OUT_OF_SERVICE),) * 12, drawn_at=NOW)
     yield HomeScreen(person=ANA, drawn_at=NOW)
     yield HomeScreen(
         person=ANA,

@@ -75,19 +75,34 @@ def message(tx: Tx, ctx: Context, args: dict[str, Json]) -> BreakerNotice:
     """The owner's message as it is now: about the opening by one run, which may be over."""
     held = breakers.get(tx, str(args["runbook"]), str(args["step"]))
     over = not held.is_open or held.run_id != args.get("run")
-    owner = owner_of(ctx, held.runbook)
+    notice = _notice(tx, ctx, held)
+    if not over:
+        told = tuple(person for name in args.get("mentions") or () if (person := ctx.directory.person(str(name))))
+        return notice.model_copy(update={"mentions": told})
+    decided = f"Put back by {name_of(ctx, held.reset_by)}: {held.reset_reason.rstrip('.')}."
+    if held.is_open:
+        decided = f"{decided} It is out of service again since then: see the newer message."
+    before = "It failed too often in a row, and nobody could run it until then."
+    return notice.model_copy(update={"text": before, "reasons": (), "decided": decided})
+
+
+def notices(tx: Tx, ctx: Context) -> list[BreakerNotice]:
+    """Every action that is out of service now."""
+    return [_notice(tx, ctx, held) for held in breakers.open_ones(tx)]
+
+
+def _notice(tx: Tx, ctx: Context, held: Breaker) -> BreakerNotice:
     row = [run for run in runs.of_step(tx, held.step, after=held.looked_at_run) if run.runbook.id == held.runbook]
     bad = [f"INC-{run.incident_id}: {run.verdict_reason or run.reason}" for run in row if breaker.ended_badly(run)]
     return BreakerNotice(
         runbook_id=held.runbook,
         step=held.step,
         title=held.title,
-        text=f"{held.title} failed {held.failures} times in a row and is out of service everywhere until {owner} has looked at it.",
+        text=f"It failed {held.failures} times in a row. Nobody can run it anywhere until {owner_of(ctx, held.runbook)} has looked at it.",
         reasons=tuple(bad[: held.failures][:RUNS_TOLD]),
         incident_id=held.incident_id,
         run_id=held.run_id,
-        mentions=tuple(person for name in args.get("mentions") or () if (person := ctx.directory.person(str(name)))),
-        decided=f"Put back by {name_of(ctx, held.reset_by)}: {held.reset_reason}" if over else None,
+        since_at=held.opened_at,
     )
 
 

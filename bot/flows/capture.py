@@ -54,7 +54,7 @@ def event(tx: Tx, ctx: Context, kind: str, event: dict[str, Json], *, visitor: V
     """One Slack event. What belongs to no incident is not kept."""
     match kind:
         case "app_home_opened":
-            _home(tx, visitor, now=now)
+            home(tx, visitor, now=now)
         case "reaction_added" if str(event.get("reaction")) in KEPT_REACTIONS:
             item = event.get("item")
             if isinstance(item, dict):
@@ -75,7 +75,8 @@ def _pinned(event: dict[str, Json]) -> str:
     return str(message.get("thread_ts") or message.get("ts") or "") if isinstance(message, dict) else ""
 
 
-def _home(tx: Tx, visitor: Visitor, *, now: datetime) -> None:
+def home(tx: Tx, visitor: Visitor, *, now: datetime) -> None:
+    """Their App Home is to be drawn."""
     if visitor.slack_id:
         key = f"home:{visitor.slack_id}:{int(now.timestamp() * 1000)}"
         tasks.enqueue(tx, NewTask(key=key, kind="home", args={"slack_id": visitor.slack_id}))

@@ -44,7 +44,10 @@ class Desk:
 
     def press(self, press: Press, visitor: Visitor) -> Reply:
         """A button or a menu entry."""
-        return self._guarded(press, visitor, lambda tx, by, now: self._pressing.press(tx, press, visitor, by, now))
+        reply = self._guarded(press, visitor, lambda tx, by, now: self._pressing.press(tx, press, visitor, by, now))
+        if visitor.at_home:
+            self.ctx.write(lambda tx: capture.home(tx, visitor, now=self.ctx.now()), name="press")
+        return reply
 
     def submit(self, press: Press, form: dict[str, Json], visitor: Visitor) -> Reply:
         """A dialog's submit button with its fields."""

@@ -1,14 +1,20 @@
 """App Home: what waits for me, what I run, what still stands, what comes next (cards.md, screen 6)."""
 
+from datetime import datetime
+
+from bot.flows import breaking, pausing, suggested
 from bot.flows.context import Context
+from bot.flows.proposing import QUIET
 from bot.flows.speak import approval_request
+from bot.flows.wording import name_of
 from bot.settlement import Settled, Settlement
 from runbooks.drill import DrillState
 from runbooks.incident import Incident
 from runbooks.people import Person
+from runbooks.proposing import STANDING, Suggestion, SuggestionState
 from runbooks.run import ActionRun, RunState
-from runbooks.screens import ApprovalRequest, HomeScreen
-from storage import drills, follow_ups, incidents, mitigations, reviews, runs
+from runbooks.screens import ApprovalRequest, HomeScreen, PauseShown, ProposalMessage
+from storage import drills, follow_ups, incidents, mitigations, reviews, runs, suggestions
 from storage.database import Tx
 from storage.tasks import Task
 
@@ -32,6 +38,9 @@ def screen(tx: Tx, ctx: Context, person: Person | None) -> HomeScreen:
     mine = [incident for incident in open_ones.values() if _mine(ctx, incident, person)]
     return HomeScreen(
         person=person,
+        pause=_pause(tx, ctx),
+        proposals=tuple(_proposals(tx, ctx, open_ones, person, now=now)[:SHOWN]),
+        out_of_service=tuple(breaking.notices(tx, ctx)[:SHOWN]),
         waiting=tuple(_waiting(waiting_runs, open_ones)[:SHOWN]),
         approvals=tuple(_approvals(ctx, waiting_runs, open_ones, person)[:SHOWN]),
         incidents=tuple((mine or list(open_ones.values()))[:SHOWN]),
@@ -43,6 +52,25 @@ def screen(tx: Tx, ctx: Context, person: Person | None) -> HomeScreen:
         links={"Drills": ctx.page_url("/drills"), "Incidents": ctx.page_url("/incidents")},
         drawn_at=now,
     )
+
+
+def _pause(tx: Tx, ctx: Context) -> PauseShown | None:
+    found = ctx.fuse.pause or pausing.present(tx)
+    return PauseShown(by=name_of(ctx, found.by), since_at=found.since_at, reason=found.reason) if found else None
+
+
+def _proposals(tx: Tx, ctx: Context, open_ones: dict[int, Incident], person: Person | None, *, now: datetime) -> list[ProposalMessage]:
+    """What runs by itself first, soonest first; then what stands; then what somebody has stopped a moment ago."""
+    found = [one for one in suggestions.in_open(tx, [*STANDING, SuggestionState.STOPPED]) if one.incident_id in open_ones]
+    lately = [one for one in found if one.stands or (one.ended_at is not None and now - one.ended_at < QUIET)]
+    shown = [(one, suggested.shown(ctx, one)) for one in sorted(lately, key=_urgency)]
+    buttons: dict[str, object] = {} if person else {"buttons": ()}
+    return [ProposalMessage(incident=open_ones[one.incident_id], shown=screen.model_copy(update=buttons)) for one, screen in shown]
+
+
+def _urgency(one: Suggestion) -> tuple[bool, bool, datetime, int]:
+    counting = one.state is SuggestionState.COUNTING
+    return (not one.stands, not counting, one.runs_at if counting and one.runs_at else one.made_at, one.id)
 
 
 def _mine(ctx: Context, incident: Incident, person: Person | None) -> bool:

@@ -6,6 +6,8 @@ from slack_sdk.models.views import View
 
 from bot.slack import text
 from bot.slack.cards import plan as plans
+from bot.slack.cards import proposal
+from bot.slack.cards.breaker import put_back
 from bot.slack.cards.incident import mitigation_line
 from bot.slack.cards.parts import DOT, Sheet, bullets, button, context, header, link_button, rows, section
 from bot.slack.cards.resolve import mitigation_buttons
@@ -18,18 +20,56 @@ from runbooks.value import Json, Moment
 HOME_BLOCKS = 100
 HOME_SIZE = 60_000  # characters of JSON, far below the 250 kB of a view: a home that long is not read
 _MOST = 8
+_MOST_PROPOSED = 3
+"""Of what does nothing by itself: it stands on its card, too, and other things wait below."""
 
 
 def home_view(screen: HomeScreen) -> Json:
     """The Home tab, as `views.publish` takes it."""
     sheet = Sheet()
+    _paused(sheet, screen)
+    _proposed(sheet, screen)
     _waiting(sheet, screen)
+    _out_of_service(sheet, screen)
     _incidents(sheet, screen.incidents, screen.drawn_at)
     _mitigations(sheet, screen.mitigations, screen.drawn_at)
     _duties(sheet, screen)
     _next(sheet, screen)
     sheet.add(context(f"As of {text.clock(screen.drawn_at)}."))
     return View(type="home", blocks=list(sheet.blocks(most=HOME_BLOCKS, largest=HOME_SIZE))).to_dict()
+
+
+def _paused(sheet: Sheet, screen: HomeScreen) -> None:
+    if screen.pause is None:
+        return
+    since = text.when(screen.pause.since_at, screen.drawn_at)
+    why = text.sentence(text.line(screen.pause.reason, 300))
+    sheet.add(header("All actions are paused"))
+    until = "Nothing runs until an admin types `/muster resume`. Pages still go out."
+    sheet.add(section(f"By {text.line(screen.pause.by, 80)}, since {since}: {why} {until}"))
+
+
+def _proposed(sheet: Sheet, screen: HomeScreen) -> None:
+    """First of all what runs by itself unless somebody stops it; nothing where nothing is proposed."""
+    counting = [one for one in screen.proposals if proposal.counts_down(one)]
+    others = [one for one in screen.proposals if not proposal.counts_down(one)]
+    for title, found, most in (("Runs by itself unless stopped", counting, _MOST), ("Proposed", others, _MOST_PROPOSED)):
+        if found:
+            sheet.add(header(title))
+        for one in found[:most]:
+            sheet.add_all(proposal.on_home(one, screen.drawn_at), spare=0 if found is counting else 2)
+        _rest(sheet, len(found), most)
+
+
+def _out_of_service(sheet: Sheet, screen: HomeScreen) -> None:
+    if not screen.out_of_service:
+        return
+    sheet.add(header("Out of service"))
+    for one in screen.out_of_service[:_MOST]:
+        since = f", since {text.when(one.since_at, screen.drawn_at)}" if one.since_at else ""
+        said = f"*{text.line(one.title, 120)}*{since}\n{text.sentence(text.line(one.text, 300))}"
+        sheet.add(section(said, accessory=put_back(one)), spare=3)
+    _rest(sheet, len(screen.out_of_service))
 
 
 def _waiting(sheet: Sheet, screen: HomeScreen) -> None:
@@ -118,6 +158,6 @@ def _listed(lines: Iterable[str]) -> str:
     return "\n".join(f"• {line}" for line in lines)
 
 
-def _rest(sheet: Sheet, count: int) -> None:
-    if count > _MOST:
-        sheet.add(context(f"…and {count - _MOST} more."))
+def _rest(sheet: Sheet, count: int, most: int = _MOST) -> None:
+    if count > most:
+        sheet.add(context(f"…and {count - most} more."))

@@ -30,6 +30,20 @@ def proposal_message(screen: ProposalMessage) -> Drawn:
     return drawn(f"{named(incident)}: {_spoken(screen.shown)}", sheet)
 
 
+def counts_down(screen: ProposalMessage) -> bool:
+    """Whether it runs by itself unless somebody stops it."""
+    return screen.shown.proposal.stands and screen.shown.proposal.runs_at is not None
+
+
+def on_home(screen: ProposalMessage, now: Moment) -> list[Block]:
+    """The same in App Home, under its incident: what runs by itself and when, who proposes it and why, and the button that stops it."""
+    one, incident = screen.shown.proposal, screen.incident
+    where = f"*{incident.ref}* {text.line(incident.title, 100)}"
+    told = screen.shown.outcome and text.told(screen.shown.outcome, 300, near=one.ended_at or now)
+    lines = "\n".join(filter(None, [drill_first(incident, where, bold=True), _line(screen.shown), told or _change(one)]))
+    return [*filter(None, [section(lines)]), *rows([_button(word, one) for word in screen.shown.buttons])]
+
+
 def on_card(shown: tuple[ProposalShown, ...]) -> list[Block]:
     """The same on the card, with its buttons."""
     blocks: list[Block] = []

@@ -60,6 +60,7 @@ def place_of(body: Json, respond: Callable[..., Json] | None) -> Place:
         message_ts=container.get("message_ts") or message.get("ts"),
         thread_ts=container.get("thread_ts") or message.get("thread_ts"),
         view_id=view.get("id") if view else None,
+        at_home=bool(view and view.get("type") == "home"),
         interaction=body.get("trigger_id"),
     )
     return Place(visitor=visitor, trigger_id=body.get("trigger_id"), view=view, respond=respond if body.get("response_url") else None)

@@ -12,7 +12,7 @@ from bot.slack.cards import draw, draw_home, draw_view, forms
 from bot.slack.intents import PressKind
 from runbooks.run import RunState
 from runbooks.runbook import Parameter
-from runbooks.screens import HomeScreen, Refusal, RunMessage
+from runbooks.screens import BreakerNotice, HomeScreen, Refusal, RunMessage
 from tests import gallery
 
 NOW = gallery.NOW
@@ -271,3 +271,47 @@ def test_fields_keep_only_what_slack_takes() -> None:
     assert (element["min_value"], element["max_value"], element["initial_value"]) == ("2", "3", "2")
     huge = Parameter.model_validate({"type": "number", "title": "N", "maximum": 1e15})
     assert forms.parameter_input("n", huge, 1e15).to_dict()["element"]["max_value"] == "1000000000000000"
+
+
+def test_app_home_begins_with_what_runs_by_itself() -> None:
+    """First that all is paused, then what counts down with who, what, when and Stop, then what is proposed, then what waits."""
+    screen = next(one for one in gallery.homes() if one.pause)
+    drawn = draw_home(screen)["blocks"]
+    assert lines(drawn)[:9] == [
+        "All actions are paused",
+        (
+            "By Eve <!here>, since 10:05: A rollback <!channel> went wrong. Nothing runs until an admin types `/muster resume`. "
+            "Pages still go out."
+        ),
+        "Runs by itself unless stopped",
+        (
+            "*INC-42* Model answers are slow\nMuster proposes *Scale the inference pool out*: p99 is 3.1 s, 24 % above the hour before.\n"
+            "inference/reranker-v3 2 → 4 replicas. Runs at *10:10:00* unless somebody stops it."
+        ),
+        "[Stop] [Run now]",
+        "Proposed",
+        (
+            "*INC-42* Model answers are slow\nclaude, a machine for which Ana Reyes answers, proposes *Scale the inference pool out*: "
+            "p99 is 3.1 s, 24 % above the hour before.\ninference/reranker-v3 2 → 4 replicas."
+        ),
+        "[Look at the plan…] [Not now]",
+        (
+            "*DRILL* · *INC-43* Model answers are slow\nMuster proposes *Scale the inference pool out*: p99 is 3.1 s, 24 % above the hour "
+            "before.\nStopped by Ben Okafor at 10:07."
+        ),
+    ]
+    assert kinds(drawn) == [
+        *(PressKind.PROPOSED_STOP, PressKind.PROPOSED_RUN, PressKind.PROPOSED_LOOK, PressKind.NOT_NOW),
+        *(PressKind.RESET, PressKind.DECLARE),
+    ]
+    assert "*Scale the inference pool out*, since 09:28" in "\n".join(lines(drawn))
+
+
+def test_back_in_service_no_longer_says_out_of_service() -> None:
+    """The message of an action that was put back says who did it and why, and nothing that is no longer so."""
+    drawn = draw(next(one for one in gallery.messages() if isinstance(one, BreakerNotice) and one.decided))
+    whole = "\n".join([drawn.text, *lines(drawn.blocks)])
+    assert whole.count("Back in service") == 2
+    assert "Put back by Ana Reyes: the quota was too small." in whole
+    assert not re.search(r"is out of service|Nobody can run", whole)
+    assert kinds(drawn.blocks) == []

@@ -107,6 +107,13 @@ def test_a_button_reaches_the_front_once_with_who_and_where(stage: Stage) -> Non
     assert call == ("press", PLAN, visitor)
 
 
+def test_a_press_in_app_home_says_that_it_was_there(stage: Stage) -> None:
+    """What is pressed in App Home comes with the window's id and the word that it is Home; in a dialog, without."""
+    for view, at_home in ((modal(type="home"), True), (modal(), False)):
+        stage.send(click(view=view))
+        assert stage.front.asked[-1][2] == Visitor(slack_id="U0ANA", view_id="V7", at_home=at_home, interaction="trigger-1")
+
+
 def test_a_dialog_opens_after_the_acknowledgement_and_the_front_hears_of_it(stage: Stage) -> None:
     """The dialog opens with the trigger, and the front is told under which id it stands open."""
     stage.front.reply = Reply(dialog=Loading(title="Plan", text="Reading."), then=PLAN)
