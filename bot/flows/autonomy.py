@@ -33,6 +33,9 @@ LATEST = timedelta(minutes=2)
 """How long after its time an action still begins by itself. Later, as after a long stop, a person decides."""
 
 
+TOO_LATE = "Its time came while Muster could not look; a person decides."
+
+
 def sweep(ctx: Context) -> int:
     """Let time pass for what stands there: begin what nobody stopped, end what people or time have decided."""
 
@@ -63,14 +66,17 @@ def _due(tx: Tx, ctx: Context, one: Suggestion, *, now: datetime) -> None:
 
 
 def _time_is_over(tx: Tx, one: Suggestion, *, now: datetime) -> None:
-    assert one.runs_at is not None
-    if now > one.runs_at + LATEST:
-        hand_over(tx, one, why="Its time came while Muster could not look; a person decides.", now=now)
+    if _is_late(one, now):
+        hand_over(tx, one, why=TOO_LATE, now=now)
         return
     tasks.enqueue(
         tx, NewTask(key=f"proposal:{one.id}:begin", kind="begin_proposed", args={"proposal": one.id, "incident": one.incident_id})
     )
     suggestions.wake(tx, one.id, now + LOOK_EVERY)
+
+
+def _is_late(one: Suggestion, now: datetime) -> bool:
+    return one.runs_at is None or now > one.runs_at + LATEST
 
 
 def begin(ctx: Context, task: Task) -> Settlement:
@@ -99,10 +105,14 @@ def _begin(tx: Tx, ctx: Context, suggestion_id: int, *, holds: bool | None, said
     if one.state is not S.COUNTING or one.run_id is None:
         return
     run = runs.get(tx, one.run_id)
-    if holds is False:
+    if _is_late(one, now):
+        hand_over(tx, one, why=TOO_LATE, now=now)
+    elif holds is False:
         end(tx, one, S.WITHDRAWN, why=f"It is no longer needed: {said}.", now=now)
     elif holds is None:
         hand_over(tx, one, why="Its reason could not be measured at the end of the countdown; a person decides.", now=now)
+    elif (newest := ctx.shelf.runbook(run.runbook.id)) is None or newest.ref != run.runbook:
+        hand_over(tx, one, why=f"The runbook {run.runbook.id} has changed since it was proposed; a person decides.", now=now)
     elif run.state is not RunState.PLANNED or run.plan is None:
         hand_over(tx, one, why=f"Its plan is {run.state.value}; a person decides.", now=now)
     else:

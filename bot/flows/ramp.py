@@ -263,6 +263,7 @@ def cancel(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) ->
     stopping = run.with_(ramp=run.ramp.model_copy(update={"cancelled_by": by.id}))
     if run.ramp.at_work:
         runs.save(tx, stopping, was=run.state)
+        tasks.enqueue(tx, redraw_run(stopping, now=now))
         return f"{run.title} stops when the stage that is at work is done. You are asked then what becomes of it."
     _cancelled(tx, ctx, stopping, by.id, now=now)
     return f"{run.title} goes no further. Its message asks what becomes of what was done."

@@ -306,6 +306,7 @@ def _close_incident(tx: Tx, ctx: Context, incident: Incident, drill: Drill, *, b
             release_locks(tx, incident, run)
         if run.executed_at is not None:
             register.ended(tx, run, reason=OVER, now=now)
+        if run.started_at is not None:
             tasks.enqueue(tx, redraw_run(run, now=now))
     said = entry(
         EntryKind.DRILL_ENDED, f"DRILL {drill.state.value}. {drill.reason}", now=now, actor=by, drill=drill.id, state=drill.state.value

@@ -39,19 +39,33 @@ def cancel(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) ->
     runs.save(tx, stopped, was=run.state, next_at=None)
     incident = incidents.get(tx, run.incident_id)
     said = entry(EntryKind.RUN_CANCELLED, f"{by.id} takes back {run.title} before it started.", now=now, actor=by, run=run.id)
-    redrawn = [*redrawn_requests(tx, ctx, stopped, now=now), redraw_run(stopped, now=now)]
+    redrawn = [*redrawn_requests(tx, ctx, stopped, now=now), redraw_run(stopped, now=now), *_dialog(stopped, was=run.state)]
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=redrawn)
     return f"{run.title} is taken back; nothing was changed."
 
 
 def drop(tx: Tx, ctx: Context, incident: Incident, *, reason: str, now: datetime) -> None:
-    """Whatever has not started yet will not: the incident is over. Every copy of a request is redrawn."""
+    """Whatever has not started yet will not: the incident is over. Everything that shows it as waiting is redrawn."""
     for run in runs.of_incident(tx, incident.id):
         if run.state in BEFORE_RUNNING:
             stopped = run.to(RunState.CANCELLED, ended_at=now, reason=reason)
             runs.save(tx, stopped, was=run.state, next_at=None)
-            tasks.enqueue(tx, *(redrawn_requests(tx, ctx, stopped, now=now) if run.state is RunState.AWAITING_APPROVAL else ()))
+            tasks.enqueue(tx, *_redrawn(tx, ctx, stopped, was=run.state, now=now))
     suggested.end_all(tx, incident.id, why=reason, now=now)
+
+
+def _redrawn(tx: Tx, ctx: Context, run: ActionRun, *, was: RunState, now: datetime) -> list[NewTask]:
+    """What people saw of it before it ended: its request, its message once it was approved, and the dialog that waits for its plan."""
+    requests = redrawn_requests(tx, ctx, run, now=now) if was in {RunState.AWAITING_APPROVAL, RunState.APPROVED} else []
+    message = [redraw_run(run, now=now)] if was is RunState.APPROVED else []
+    return [*requests, *message, *_dialog(run, was=was)]
+
+
+def _dialog(run: ActionRun, *, was: RunState) -> list[NewTask]:
+    """The dialog in which somebody still waits for the plan."""
+    if was is not RunState.PROPOSED or not run.dialog:
+        return []
+    return [NewTask(key=f"dialog:{run.id}:{run.dialog}:{run.state.value}", kind="dialog", args={"run": run.id, "view": run.dialog})]
 
 
 def expire(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
@@ -62,8 +76,7 @@ def expire(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
         reason = "The present state could not be read in time; nothing was changed. Try again."
     expired = run.to(RunState.EXPIRED, ended_at=now, reason=reason)
     runs.save(tx, expired, was=run.state, next_at=None)
-    if run.state is RunState.PROPOSED and run.dialog:
-        tasks.enqueue(tx, NewTask(key=f"dialog:{run.id}:{run.dialog}:expired", kind="dialog", args={"run": run.id, "view": run.dialog}))
+    tasks.enqueue(tx, *_dialog(expired, was=run.state))
     if waited:
         incident = incidents.get(tx, run.incident_id)
         said = entry(EntryKind.RUN_EXPIRED, f"{run.title}: {reason}", now=now, run=run.id, step=run.step)

@@ -8,6 +8,7 @@ import pytest
 from bot.flows import act, autonomy, execute, standing, undo
 from bot.flows.errors import Refused
 from bot.ports import PressKind
+from runbooks.loading import Library
 from runbooks.people import MUSTER
 from runbooks.proposing import Level, SuggestionState
 from runbooks.run import RunState, Verdict
@@ -181,6 +182,29 @@ def test_s30_a_late_countdown_is_left_to_a_person(database: Database) -> None:
     stage.clock.pass_(minutes=20)
     stage.pass_(5)
     assert stage.proposals()[0].state is S.OPEN
+    assert stage.work("execute") == 0
+
+
+def test_s30_a_beginning_that_was_held_up_is_left_to_a_person(database: Database) -> None:
+    """Also where only its task came late: the transaction that begins looks at the clock itself."""
+    stage = counting(database)
+    stage.clock.pass_(seconds=125)
+    autonomy.sweep(stage.ctx)
+    stage.clock.pass_(minutes=20)
+    assert stage.work("begin_proposed") == 1
+    (one,) = stage.proposals()
+    assert (one.state, one.note) == (S.OPEN, "Its time came while Muster could not look; a person decides.")
+    assert stage.work("execute") == 0
+
+
+def test_s30_a_newer_runbook_is_no_longer_run_by_itself(database: Database) -> None:
+    """Whoever has changed the runbook meanwhile may have meant just this: the countdown ends, and a person decides."""
+    stage = counting(database)
+    newer = stage.book.model_copy(update={"hash": "f" * 64})
+    stage.ctx.shelf.replace(Library(runbooks=(newer,)))
+    stage.pass_(125)
+    (one,) = stage.proposals()
+    assert (one.state, one.note) == (S.OPEN, "The runbook slow-things has changed since it was proposed; a person decides.")
     assert stage.work("execute") == 0
 
 

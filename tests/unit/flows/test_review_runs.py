@@ -10,22 +10,23 @@ from actions.testing import RecordingBackend
 from bot.configuration import Configuration
 from bot.duty import Duty
 from bot.engine.worker import Worker
-from bot.flows import act, approve, dialogs, execute, permit, stop, trouble, undo
+from bot.flows import act, approve, dialogs, execute, permit, rehearse, stop, trouble, undo
 from bot.flows.context import Context, Shelf, person_actor
 from bot.flows.errors import Refused
 from bot.flows.respond import measure
 from bot.oncall import OnCallFile
+from runbooks.drill import Drill, DrillState
 from runbooks.incident import Incident, Match
 from runbooks.loading import Library
 from runbooks.people import MUSTER, Actor
 from runbooks.run import ActionRun, RunState, Verdict
 from runbooks.severity import IncidentClass, Severity
-from storage import incidents, locks, mitigations, runbook_versions, runs, switches, tasks, traces
+from storage import drills, incidents, locks, mitigations, runbook_versions, runs, switches, tasks, traces
 from storage.database import Database, Tx
 from storage.errors import LeaseLost
 from storage.tasks import Task
 from tests import acting
-from tests.flowing import StandingClock, context
+from tests.flowing import LIBRARY, StandingClock, context
 
 ANA, BEN = person_actor("ana", slack_id="U01ANA0000"), person_actor("ben", slack_id="U01BEN0000")
 LOCK = "production|thing/reranker-v3"
@@ -415,8 +416,54 @@ def test_s10_with_its_runbook_everything_that_waits_is_rejected(database: Databa
         with pytest.raises(Refused, match="Nothing to decide any more"):
             _approved(stage, dropped)
     else:
+        assert stage.promised(f"run:{waiting.id}:cancelled:")
         stage.work("execute")
     assert stage.backend.effects == []
+
+
+def test_an_approved_run_that_is_dropped_says_so_wherever_it_was_shown(database: Database) -> None:
+    """Its message and every copy of its request are drawn anew: nobody waits for a run that never starts."""
+    stage = Stage(database, approval="one")
+    waiting = stage.confirmed()
+    _approved(stage, waiting)
+    stage.clock.pass_(seconds=1)
+    stage.ctx.write(lambda tx: stop.drop(tx, stage.ctx, stage.incident, reason="INC-1 is resolved.", now=stage.clock.now()))
+    assert stage.run(waiting.id).state is RunState.CANCELLED
+    assert stage.promised(f"run:{waiting.id}:cancelled:")
+    assert len(stage.promised(f"redraw:approval:{waiting.id}:")) == 2
+
+
+@pytest.mark.parametrize("way", ["dropped", "taken back"])
+def test_a_dialog_that_waits_for_its_plan_hears_that_there_will_be_none(database: Database, way: str) -> None:
+    """A run that ends before it is planned fills the dialog that is open for it, once."""
+    stage = Stage(database)
+    ctx, now = stage.ctx, stage.clock.now()
+    run = ctx.write(lambda tx: act.propose(tx, ctx, stage.incident, "turn-up", by=ANA, now=now))
+    ctx.write(lambda tx: act.attach_dialog(tx, run.id, "V1"))
+    if way == "dropped":
+        ctx.write(lambda tx: stop.drop(tx, ctx, stage.incident, reason="INC-1 is resolved.", now=now))
+    else:
+        ctx.write(lambda tx: stop.cancel(tx, ctx, runs.get(tx, run.id), by=ANA, now=now))
+    assert [task.args for task in stage.promised("dialog:")] == [{"run": run.id, "view": "V1"}]
+
+
+def test_the_end_of_a_drill_redraws_what_was_in_the_middle_of_its_change(database: Database) -> None:
+    """A run that nobody knows to have taken effect ends with its drill's world, and its message says so."""
+    stage = Stage(database)
+    ctx, now = stage.ctx, stage.clock.now()
+
+    def rehearsed(tx: Tx) -> Drill:
+        planned = rehearse.plan(tx, ctx, LIBRARY.all[0], at=now, now=now)
+        incident = incidents.add(tx, stage.incident.model_copy(update={"drill_id": planned.id, "world": "w", "group_key": "d"}))
+        runs.add(tx, acting.run_of(run_id=0, state=RunState.UNKNOWN).with_(incident_id=incident.id))
+        running = planned.model_copy(update={"state": DrillState.RUNNING, "incident_id": incident.id, "world": "w"})
+        drills.save(tx, running, was=planned.state)
+        return running
+
+    drill = ctx.write(rehearsed)
+    ctx.write(lambda tx: rehearse.abort(tx, ctx, drill, by=ANA, now=now))
+    (run,) = ctx.read(lambda tx: runs.in_states(tx, {RunState.INCONCLUSIVE}))
+    assert [task.args["run"] for task in stage.promised("run:")] == [run.id]
 
 
 @pytest.mark.parametrize("approval", ["one", "none"])
