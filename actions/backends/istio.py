@@ -9,7 +9,7 @@ says nothing of retries has the mesh's default, two. Sources: https://istio.io/l
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actions.contract import CallInvalid, TargetMissing
@@ -180,17 +180,30 @@ def _unsaid(thing: Thing) -> list[str]:
         return []
 
 
-def _name(destination: Json) -> str:
-    """A destination in a word: its subset, else its host."""
-    return str(dig(destination, "destination", "subset") or dig(destination, "destination", "host") or "")
+def _names(destinations: Sequence[Thing]) -> list[str]:
+    """Each destination in a word: its subset, else its host; where two would be called the same, with host, subset and port.
+
+    Raises:
+        CallInvalid: two cannot be told apart even so.
+    """
+    hosts, subsets = ([dig(one, "destination", part) for one in destinations] for part in ("host", "subset"))
+    short = [str(subset or host or "") for host, subset in zip(hosts, subsets, strict=True)]
+    if len(set(short)) == len(short):
+        return short
+    ports = [dig(one, "destination", "port", "number") for one in destinations]
+    full = ["/".join(str(part) for part in parts if part) for parts in zip(hosts, subsets, ports, strict=True)]
+    if len(set(full)) < len(full):
+        raise CallInvalid(f"The route names a destination twice ({', '.join(full)}); which of them is meant cannot be told.")
+    return full
 
 
 def _shares(route: Mapping[str, Any]) -> dict[str, int]:
     """Per cent by destination. A single one without a weight has all."""
     destinations: list[Thing] = list(route.get("route") or ())
-    if len(destinations) == 1:
-        return {_name(destinations[0]): 100}
-    return {_name(one): int(one.get("weight") or 0) for one in destinations}
+    names = _names(destinations)
+    if len(names) == 1:
+        return {names[0]: 100}
+    return {name: int(one.get("weight") or 0) for name, one in zip(names, destinations, strict=True)}
 
 
 def _text(shares: Mapping[str, int]) -> str:
@@ -214,9 +227,10 @@ def _weights(call: Call, text: str, route: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _weigh(route: dict[str, Any], shares: Mapping[str, int]) -> None:
-    for one in route["route"]:
-        if len(route["route"]) > 1:
-            one["weight"] = shares[_name(one)]
+    destinations = route["route"]
+    for name, one in zip(_names(destinations), destinations, strict=True):
+        if len(destinations) > 1:
+            one["weight"] = shares[name]
 
 
 def _counted(number: int) -> str:

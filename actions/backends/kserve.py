@@ -31,7 +31,7 @@ from runbooks.value import Json
 FORM = "namespace/inferenceservice"
 SERVICES = Resource(group="serving.kserve.io", version="v1beta1", plural="inferenceservices", word="InferenceService")
 RELEASES = "muster/releases"
-SCHEMES = ("s3://", "gs://", "hf://", "https://", "pvc://", "oci://", "hdfs://", "webhdfs://")  # what KServe loads models from
+SCHEMES = ("s3://", "gs://", "hf://", "https://", "http://", "pvc://", "oci://", "hdfs://", "webhdfs://")  # what KServe loads models from
 OPERATIONS: tuple[Operation, ...] = (MODEL_ROLLBACK,)
 NEEDED = {
     MODEL_ROLLBACK.name: tuple(Permission(verb=verb, group="serving.kserve.io", resource="inferenceservices") for verb in ("get", "patch"))
@@ -60,14 +60,19 @@ class KServe:
         """The release asked for.
 
         Raises:
-            CallInvalid: there is none such, or a canary is under way that a new storage URI would be hidden behind.
+            CallInvalid: there is none such, or it could not be put back; a canary is under way that a new storage URI would be hidden
+                behind, or a newest revision that is not ready keeps KServe from moving the traffic.
         """
         if reading.facts["by"] == "storage" and reading.facts["canary"] is not None:
             raise CallInvalid(
                 f"A canary of {reading.facts['canary']} % of {call.target} is under way; another model would get that share only. "
                 "Promote it or take it back first."
             )
-        return marks.proposal(call, reading)
+        _free(call, reading)
+        found = marks.proposal(call, reading)
+        for version in (found.value["version"], reading.value["version"]) if reading.facts["by"] == "storage" else ():
+            _loadable(call, version)
+        return found
 
     def apply(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> Reading:
         """Write it on the very version that was looked at last, if nobody changed the model or the canary since `expected`."""
@@ -112,7 +117,7 @@ class KServe:
         by, at = changed(thing, "spec", "predictor", *written)
         return Reading(
             value={"version": present},
-            facts={**found, "canary": canary, "by": "traffic" if listed is None else "storage"},
+            facts={**found, "canary": canary, "by": "traffic" if listed is None else "storage", "unready": _unready(thing, listed)},
             revision=digest(thing, [present, canary]),
             changed_by=by,
             changed_at=at,
@@ -127,8 +132,7 @@ class KServe:
 def _by_storage(call: Call, value: Json, seen: Seen) -> dict[str, Any]:
     """The predictor with another model. Only what the annotation lists, or what ran before, is ever written."""
     version = str(value["version"])
-    if not version.startswith(SCHEMES):
-        raise CallInvalid(f"{version!r} is no storage URI that KServe loads {call.target} from; nothing was changed.")
+    _loadable(call, version)
     return {_model(dig(seen.thing, "spec", "predictor") or {}): {"storageUri": version}}
 
 
@@ -139,10 +143,37 @@ def _by_traffic(call: Call, value: Json, seen: Seen) -> dict[str, Any]:
     if name == latest and (not share or share.isdecimal()):
         return {"canaryTrafficPercent": int(share) if share else None}
     if name == stable and not share:
+        _free(call, seen.reading)
         return {"canaryTrafficPercent": 0}
     raise CallInvalid(
         f"{call.target} keeps the revisions {latest} and {stable or 'no other'}; {name} is not among them. Nothing was changed."
     )
+
+
+def _loadable(call: Call, version: str) -> None:
+    if not version.startswith(SCHEMES):
+        raise CallInvalid(f"{version!r} is no storage URI that KServe loads {call.target} from; nothing was changed.")
+
+
+def _free(call: Call, reading: Reading) -> None:
+    """Raise `CallInvalid` where KServe would not move the traffic, whatever share is written."""
+    unready = reading.facts.get("unready")
+    if unready:
+        raise CallInvalid(
+            f"The newest revision of {call.target}, {unready}, is not ready, and until then KServe does not move the traffic back. "
+            "Mend it, or put the specification back that ran before. Nothing was changed."
+        )
+
+
+def _unready(thing: Thing, listed: list[marks.Release] | None) -> str | None:
+    """The newest revision while it is not ready and the last ready one has all traffic: KServe then keeps it there.
+
+    https://github.com/kserve/kserve/blob/master/pkg/apis/serving/v1beta1/inference_service_status.go (PropagateStatus)
+    """
+    status = _status(thing)
+    created, ready = status.get("latestCreatedRevision"), status.get("latestReadyRevision")
+    held = listed is None and created and created != ready and status.get("latestRolledoutRevision") == ready
+    return str(created) if held else None
 
 
 def _latest(thing: Thing) -> str:

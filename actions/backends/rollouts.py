@@ -90,8 +90,8 @@ class Switching:
             CallInvalid: nothing is being rolled out.
         """
         stable, current = reading.facts.get("stable"), reading.facts.get("current")
-        if call.operation == ABORT.name and (not stable or stable == current) and not reading.value["aborted"]:
-            raise CallInvalid(f"Nothing is being rolled out of {call.target}; there is nothing to stop.")
+        if call.operation == ABORT.name and not reading.value["aborted"]:
+            _under_way(call, reading)
         wanted = dict.fromkeys(reading.value, True)
         words = {"aborted": ("going on", "aborted"), "paused": ("running", "paused")}[next(iter(wanted))]
         return Proposal(
@@ -102,7 +102,13 @@ class Switching:
         )
 
     def send(self, call: Call, value: Json, seen: Seen, *, key: str, timeout: float) -> Reading | None:
-        """Throw the switch on the version seen; None where that is no longer the present one."""
+        """Throw the switch on the version seen; None where that is no longer the present one.
+
+        Raises:
+            CallInvalid: what was to be stopped has ended by now.
+        """
+        if value.get("aborted"):
+            _under_way(call, seen.reading)
         namespace, name = named(call.target, form=FORM, parts={2}, namespaces=self._namespaces)
         path, on = ROLLOUTS.path(namespace, name), {"resourceVersion": seen.version}
         if call.operation == ABORT.name:
@@ -165,8 +171,17 @@ class Rollouts:
         raise CallInvalid(f"{WHO} has no operation {call.operation} here.")
 
 
+def _under_way(call: Call, reading: Reading) -> None:
+    stable, current = reading.facts.get("stable"), reading.facts.get("current")
+    if not stable or stable == current:
+        raise CallInvalid(f"Nothing is being rolled out of {call.target}; there is nothing to stop.")
+
+
 def _reading(call: Call, thing: Thing) -> Reading:
-    """The switch. A change of release between plan and click is one of the switch, too: another rollout would be stopped."""
+    """The switch. A change of release between plan and click is one of the switch, too: another rollout would be stopped.
+
+    Where the template stands in another workload, it is the release that Argo sees there.
+    """
     current, stable = dig(thing, "status", "currentPodHash"), _stable(thing)
     if call.operation == ABORT.name:
         value, (by, at) = {"aborted": bool(dig(thing, "status", "abort"))}, changed(thing, "status", "abort")
@@ -175,7 +190,7 @@ def _reading(call: Call, thing: Thing) -> Reading:
     return Reading(
         value=value,
         facts={"current": current, "stable": stable, "phase": dig(thing, "status", "phase")},
-        revision=digest(thing, [value, dig(thing, "spec", "template")]),
+        revision=digest(thing, [value, dig(thing, "spec", "template") or [dig(thing, "spec", "workloadRef"), current]]),
         changed_by=by,
         changed_at=at,
     )

@@ -16,11 +16,13 @@ from actions.contract import NotPermitted
 from actions.kinds import Options, Secrets
 from actions.kubernetes import kubeconfig
 from actions.kubernetes.kubeconfig import Entry, KubeconfigUnusable
+from runbooks.errors import MusterError
 
 OPTIONS = frozenset({"server", "ca", "client_certificate", "client_key", "kubeconfig", "context", "in_cluster"})
 IN_CLUSTER = "https://kubernetes.default.svc"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds its service account: https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/"""
+_NONE = ""  # no password: for a key that is encrypted, OpenSSL would ask at the terminal, and wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,15 @@ def _by_server(options: Options, secrets: Secrets) -> Access:
     if token is None and not certificate and server.startswith("https://"):
         raise options.invalid("secrets.token", "is needed, or client_certificate and client_key")
     entry = Entry(server=server, ca_file=options.text("ca", None), certificate_file=certificate, key_file=key)
-    return lambda: _door(entry, token=token() if token else None)
+
+    def enter() -> Door:
+        try:
+            said = token() if token else None
+        except MusterError as error:
+            raise NotPermitted(f"The credentials for {server} cannot be read: {error}") from error
+        return _door(entry, token=said)
+
+    return enter
 
 
 def _by_kubeconfig(options: Options) -> Access:
@@ -126,16 +136,16 @@ def _verify(entry: Entry) -> ssl.SSLContext:
         ) as file:  # ssl takes files only; this one is for its owner alone
             file.write(f"{certificate}\n{key}\n")
             file.flush()
-            context.load_cert_chain(file.name)
+            context.load_cert_chain(file.name, password=_NONE)
     elif entry.certificate_file:
-        context.load_cert_chain(entry.certificate_file, entry.key_file)
+        context.load_cert_chain(entry.certificate_file, entry.key_file, password=_NONE)
     return context
 
 
 def _reason(error: Exception) -> str:
     """Why a file cannot be used, without what stands in it."""
     if isinstance(error, ssl.SSLError):
-        return "a certificate or key is not valid PEM, or they do not belong together"
+        return "a certificate or key is not valid PEM, is encrypted, or they do not belong together"
     if isinstance(error, OSError):
         return f"{error.filename or 'a file'}: {error.strerror or 'cannot be read'}"
     return "a file holds something that cannot be used"

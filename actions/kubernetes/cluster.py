@@ -4,6 +4,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/ and
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
 """
 
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ WHO = "Kubernetes"
 PAGE = "100"  # objects of a list at once: with what is recorded of their owners, more would not fit into one answer
 MANAGER = "muster"
 """The field manager that changes are made as; `kubectl get --show-managed-fields` shows it."""
-_DENIED = "admission webhook"  # how the API server begins the refusal of a policy, whatever the status
+_DENIED = re.compile(r"admission webhook .{1,260} denied the request|ValidatingAdmissionPolicy .{1,260} denied request")
+"""How the API server words the refusal of a policy, before anything is stored; a webhook may choose any status from 400 on."""
 
 Thing = Mapping[str, Json]
 """An object of the API."""
@@ -63,8 +65,14 @@ class Cluster:
         left, params = deadline(timeout), {"limit": PAGE, **({"labelSelector": selector} if selector else {})}
         every: list[Thing] = []
         while True:
-            found = _thing(self._send("GET", path, what=what, timeout=left(), params=params), what=what)
-            every += [one for one in found.get("items") or () if isinstance(one, Mapping)]
+            try:
+                found = _thing(self._send("GET", path, what=what, timeout=left(), params=params), what=what)
+            except TargetMissing as error:
+                if "continue" not in params:
+                    raise
+                raise Unreachable(f"{WHO} no longer knows the place in its list of {what} where we were. Try again.") from error
+            listed = found.get("items")
+            every += [one for one in (listed if isinstance(listed, list) else ()) if isinstance(one, Mapping)]
             more = dig(found, "metadata", "continue")
             if not more:
                 return every
@@ -120,7 +128,7 @@ class Cluster:
             raise _untrusted(error, server=door.server) from error
         except Rejected as error:  # the answer was too large, and the change was made all the same
             raise (OutcomeUnknown(str(error)) if method == "PATCH" else error) from error
-        if not (method == "PATCH" and answer.status == 409):
+        if not (method == "PATCH" and answer.status == 409 and not _DENIED.search(_said(answer))):
             judged(answer, what=what)
         return answer
 
@@ -141,7 +149,7 @@ def judged(answer: Answer, *, what: str) -> None:
         return
     if status == 401:
         raise NotPermitted(f"{WHO} does not accept the credentials (401): they are wrong or have expired. Renew them.")
-    if status in {400, 403} and _DENIED in said:
+    if status >= 400 and _DENIED.search(said):
         raise Rejected(f"A policy of the cluster refuses{because}.")
     if status == 403:
         raise NotPermitted(f"{WHO} does not let these credentials do this (403){because}.")

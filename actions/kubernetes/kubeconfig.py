@@ -64,7 +64,7 @@ def _parsed(path: Path) -> Mapping[str, Json]:
         found = yaml.safe_load(path.read_text())
     except OSError as error:
         raise KubeconfigUnusable(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:  # its text may hold a secret, so it is not repeated
+    except (yaml.YAMLError, ValueError) as error:  # its text may hold a secret, so it is not repeated
         raise KubeconfigUnusable(f"{path} is no YAML") from error
     if not isinstance(found, Mapping):
         raise KubeconfigUnusable(f"{path} is no kubeconfig")

@@ -122,7 +122,8 @@ class Scaling:
         found = self._cluster.patch(path, change, what=what, timeout=timeout, manager=_manager(key))
         if found is None:
             return None
-        number = _replicas(dig(found, "spec", "replicas"), word=what)
+        spec = dig(found, "spec")
+        number = _replicas(spec.get("replicas", 0) if isinstance(spec, Mapping) else None, word=what)  # a Scale leaves a zero out
         now = {"value": number, "revision": digest(seen.thing, number), "changed_by": f"{MANAGER}/{key}", "changed_at": None}
         return seen.reading.model_copy(update=now)
 
@@ -165,11 +166,13 @@ class Scaling:
         """What the budget says must stay available, as it stands: a number or a share. policy/v1 is there from 1.21 on."""
         what = f"PodDisruptionBudget {namespace}/{budget}"
         named(f"{namespace}/{budget}", form="the budget's name", parts={2}, namespaces=())
-        try:
-            found = self._cluster.get(BUDGETS[0].path(namespace, budget), what=what, timeout=left())
-        except TargetMissing:
-            found = self._cluster.get(BUDGETS[1].path(namespace, budget), what=what, timeout=left())
-        return {"budget": budget, "available": dig(found, "spec", "minAvailable")}
+        for version in BUDGETS:
+            try:
+                found = self._cluster.get(version.path(namespace, budget), what=what, timeout=left())
+            except TargetMissing:
+                continue
+            return {"budget": budget, "available": dig(found, "spec", "minAvailable")}
+        raise TargetMissing(f"{WHO} has no {what}, which the limits of this backend name as a floor. Create it, or name another.")
 
     def _autoscaler(self, call: Call, namespace: str, name: str, left: Left) -> Seen:
         """The least number of an autoscaler. Its greatest stays as it is, and bounds what may be asked for."""

@@ -58,7 +58,7 @@ def compare_and_set(
 
     Raises:
         Conflict: somebody else changed it; nothing was written.
-        Unreachable: it could not be looked at beforehand; nothing was written.
+        Unreachable: it could not be looked at beforehand, or not in full; nothing was written.
         Rejected: its status moved faster than it could be written; nothing was.
         OutcomeUnknown: it was written, and it is not known what came of it.
     """
@@ -69,6 +69,8 @@ def compare_and_set(
             return seen.reading
         if not same(seen.reading, expected):
             raise Conflict(f"Someone else changed {call.target} meanwhile.", current=seen.reading)
+        if not seen.version:  # a write that names none would overwrite whatever is there
+            raise Unreachable(f"{WHO} describes {call.target} without its resourceVersion, so it was not written. Nothing was changed.")
         written = send(seen, left())
         if written is not None:
             return written

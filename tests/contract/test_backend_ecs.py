@@ -11,14 +11,14 @@ from actions.contract import CallInvalid
 from actions.planning import PlanRefused
 from actions.radius import reach
 from actions.testing import CHECKS, Check, Subject
-from actions.toolkit.aws import Asking
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call, OutcomeStatus
-from tests.parts.amazon import PATIENT, TROUBLES, act, built, check_class, check_trouble, rollback, scale
+from tests.parts.amazon import PATIENT, TROUBLES, act, built, check_class, check_trouble, documented, rollback, scale
 from tests.parts.moto import RUNNING, Moto, moto
 from tests.parts.trouble import troubled
 
 CLUSTER = "production"
+ARN = "arn:aws:ecs:eu-central-1:123456789012:task-definition"
 GOOD = {"validation_status": "approved", "evaluation_score": "0.902"}
 BAD = {"validation_status": "rejected", "evaluation_score": "0.61"}
 PRESENT = {"evaluation_score": "0.91"}
@@ -244,55 +244,96 @@ def test_tasks_that_do_not_run_count_for_the_guards_floor(aws: Moto, service: st
     assert (reach(one_lost, proposal).touched, reach(one_lost, proposal).left) == (1, 1)
 
 
-def test_a_family_with_more_revisions_than_one_page_is_read_to_its_good_one(aws: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+class Service:
+    """One service at the last of its revisions, as the documentation describes the answers about it.
+
+    `page` is how many revisions one answer lists, with an empty page after the first; `lag` how many looks still show the state from
+    before a change.
+    """
+
+    def __init__(self, *, revisions: int = 4, page: int = 100, lag: int = 0) -> None:
+        self.revisions, self.page, self.lag = revisions, page, lag
+        self.shown = self.wanted = 2
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def answer(self, operation: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """The documented answer."""
+        self.asked.append((operation, asked))
+        return {
+            "DescribeServices": self._described,
+            "UpdateService": self._updated,
+            "ListTaskDefinitions": self._listed,
+            "DescribeTaskDefinition": self._definition,
+            "DescribeScalableTargets": lambda _asked: {"ScalableTargets": []},
+        }[operation](asked)
+
+    def _described(self, _asked: dict[str, Any]) -> dict[str, Any]:
+        if self.shown != self.wanted:
+            self.lag -= 1
+            self.shown = self.wanted if self.lag < 0 else self.shown
+        definition = f"{ARN}/answers:{self.revisions}"
+        primary = {"id": "ecs-svc/1", "status": "PRIMARY", "taskDefinition": definition, "rolloutState": "COMPLETED"}
+        about = {"status": "ACTIVE", "desiredCount": self.shown, "runningCount": 2, "pendingCount": 0, "taskDefinition": definition}
+        return {"services": [{**about, "deployments": [primary]}]}
+
+    def _updated(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self.wanted = asked["desiredCount"]
+        return {"service": {"desiredCount": self.wanted}}
+
+    def _listed(self, asked: dict[str, Any]) -> dict[str, Any]:
+        every = [f"{ARN}/answers-of-another:9", *(f"{ARN}/answers:{number}" for number in range(self.revisions, 0, -1))]
+        start = int(asked.get("nextToken", 0))
+        if start == self.page and not self.asked[-2][1].get("nextToken"):
+            return {"taskDefinitionArns": [], "nextToken": str(start)}
+        more = {"nextToken": str(start + self.page)} if len(every) > start + self.page else {}
+        return {"taskDefinitionArns": every[start : start + self.page], **more}
+
+    def _definition(self, asked: dict[str, Any]) -> dict[str, Any]:
+        tags = GOOD if asked["taskDefinition"] == "answers:2" else {}
+        return {"taskDefinition": {}, "tags": [{"key": key, "value": value} for key, value in tags.items()]}
+
+
+def test_a_family_with_more_revisions_than_one_page_is_read_to_its_good_one() -> None:
     """A list comes in pages, of which one may be empty: the good revision on a later one is found, and another family's is none of it."""
-    service = made(aws)
-    family = service.partition("/")[2]
-    arn = "arn:aws:ecs:eu-central-1:123456789012:task-definition"
-    pages: list[dict[str, Any]] = [
-        {"taskDefinitionArns": [f"{arn}/{family}:{number}" for number in (4, 3)], "nextToken": "a"},
-        {"taskDefinitionArns": [], "nextToken": "b"},
-        {"taskDefinitionArns": [f"{arn}/{family}:2", f"{arn}/{family}-other:1", f"{arn}/{family}:1"]},
-    ]
-    asked: list[str | None] = []
-    real = Asking.__call__
-
-    def paged(self: Asking, service: str, operation: str, /, *, what: str, **parameters: Any) -> Any:
-        if operation != "list_task_definitions":
-            return real(self, service, operation, what=what, **parameters)
-        asked.append(parameters.get("nextToken"))
-        return pages[len(asked) - 1]
-
-    monkeypatch.setattr(Asking, "__call__", paged)
-    facts = known(aws.url).read(rollback(service), timeout=PATIENT).facts
-    assert asked == [None, "a", "b"]
-    assert (facts["last_known_good"], facts["versions"]) == (f"{family}:2", [f"{family}:{number}" for number in (4, 3, 2, 1)])
+    service = Service(page=2)
+    with documented(service.answer) as url:
+        facts = known(url).read(rollback("production/answers"), timeout=PATIENT).facts
+    assert [asked.get("nextToken") for operation, asked in service.asked if operation == "ListTaskDefinitions"] == [None, "2", "2", "4"]
+    assert (facts["last_known_good"], facts["versions"]) == ("answers:2", [f"answers:{number}" for number in (4, 3, 2, 1)])
 
 
-def test_an_answer_from_before_the_change_is_not_the_last_word(aws: Moto, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_family_is_read_no_further_than_it_is_looked_at() -> None:
+    """Of hundreds of revisions the pages behind the ten that may be gone back to are left alone."""
+    service = Service(revisions=300, page=20)
+    with documented(service.answer) as url:
+        facts = known(url).read(rollback("production/answers"), timeout=PATIENT).facts
+    assert facts["last_known_good"] is None
+    assert len([operation for operation, _ in service.asked if operation == "ListTaskDefinitions"]) == 1
+
+
+def test_an_answer_from_before_the_change_is_not_the_last_word() -> None:
     """AWS may show the old state for a moment after a change: it is looked at again before anybody is told."""
-    backend = known(aws.url)
-    old = backend.read(scale(service), timeout=PATIENT)
-    real, stale = backend.read, [old, old]
-
-    def read(call: Call, *, timeout: float) -> Any:
-        return stale.pop() if outside(aws, service)[0] == 4 and stale else real(call, timeout=timeout)
-
-    monkeypatch.setattr(backend, "read", read)
-    monkeypatch.setattr(backend, "pause", lambda _seconds: None)
-    assert backend.apply(scale(service), {"replicas": 4}, expected=old, key="k", timeout=PATIENT).value == {"replicas": 4}
-    assert stale == []
+    service = Service(lag=2)
+    with documented(service.answer) as url:
+        backend = known(url)
+        backend.pause = lambda _seconds: None
+        story = act(backend, scale("production/answers"))
+        done = story.execute(story.plan())
+    assert done.status is OutcomeStatus.APPLIED, done.reason
+    assert [operation for operation, _ in service.asked].count("UpdateService") == 1
 
 
-def test_what_never_shows_is_answered_as_it_is_seen(aws: Moto, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After some seconds of the old state it is that state which is answered, and the runner says that it is not known."""
-    backend = known(aws.url)
-    old = backend.read(scale(service), timeout=PATIENT)
-    waits: list[float] = []
-    monkeypatch.setattr(backend, "read", lambda _call, *, timeout: old)
-    monkeypatch.setattr(backend, "pause", waits.append)
-    assert backend.apply(scale(service), {"replicas": 4}, expected=old, key="k", timeout=PATIENT) == old
+def test_what_never_shows_is_said_to_be_unknown() -> None:
+    """After four seconds of the old state nobody is told that it was done, and nothing is sent again."""
+    service, waits = Service(lag=100), list[float]()
+    with documented(service.answer) as url:
+        backend = known(url)
+        backend.pause = waits.append
+        story = act(backend, scale("production/answers"))
+        done = story.execute(story.plan())
+    assert (done.status, done.reason) == (OutcomeStatus.UNKNOWN, "The far side accepted the change and shows another value.")
     assert sum(waits) == 4.0
+    assert [operation for operation, _ in service.asked].count("UpdateService") == 1
 
 
 @pytest.mark.slow

@@ -172,6 +172,18 @@ def subject(kind: str, cluster: Running, namespace: str) -> Subject:
     return autoscaling(cluster, namespace) if kind == "hpa" else scaling(cluster, namespace, kind)
 
 
+def test_scaling_to_nothing_and_back(cluster: Running, namespace: str) -> None:
+    """None at all is a number like every other: the API leaves it out of its answer, and it is told as done."""
+    target = f"{namespace}/{deployed(cluster, namespace)}"
+    act = Act(build(cluster), "cluster.scale", {"target": target, "replicas": 0})
+    plan = act.plan()
+    done = act.execute(plan)
+    assert done.status is OutcomeStatus.APPLIED, done.reason
+    assert cluster.get(f"{DEPLOYMENTS.format(namespace)}/{target.partition('/')[2]}")["spec"]["replicas"] == 0
+    undone = act.undo(plan, after=done.after)
+    assert undone.status is OutcomeStatus.APPLIED, undone.reason
+
+
 @pytest.mark.parametrize("kind", ["deployment", "statefulset", "hpa", "rollback"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_kubernetes_keeps_the_contract(check: Check, kind: str, cluster: Running, namespace: str) -> None:

@@ -14,7 +14,6 @@ from actions.kinds import Options
 from actions.planning import PlanRefused
 from actions.testing import CHECKS, Check, Subject
 from actions.toolkit import aws
-from actions.toolkit.aws import Asking
 from actions.toolkit.marks import Marks
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call, OutcomeStatus
@@ -311,22 +310,12 @@ def test_an_endpoint_with_a_long_name_has_its_releases(fake: Endpoints) -> None:
     assert [len(asked["NameContains"]) for operation, asked in fake.asked if operation == "ListEndpointConfigs"] == [63]
 
 
-def test_configurations_on_a_later_page_are_found(fake: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configurations_on_a_later_page_are_found(fake: Endpoints) -> None:
     """A list comes in pages: the good configuration on the second one is gone back to."""
-    real, pages = Asking.__call__, list[str | None]()
-
-    def paged(self: Asking, service: str, operation: str, /, *, what: str, **parameters: Any) -> Any:
-        token = parameters.pop("NextToken", None)
-        found = real(self, service, operation, what=what, **parameters)
-        if operation != "list_endpoint_configs":
-            return found
-        pages.append(token)
-        some = found["EndpointConfigs"]
-        return {"EndpointConfigs": some[2:]} if token else {"EndpointConfigs": some[:2], "NextToken": "more"}
-
-    monkeypatch.setattr(Asking, "__call__", paged)
+    fake.page = 2
     assert unhurried(fake.url).read(rollback("answers"), timeout=PATIENT).facts["last_known_good"] == "answers-v2"
-    assert pages == [None, "more"]
+    tokens = [asked.get("NextToken") for operation, asked in fake.asked if operation == "ListEndpointConfigs"]
+    assert tokens == [None, "2"]
 
 
 def test_a_configuration_of_another_name_can_run(fake: Endpoints) -> None:

@@ -10,10 +10,9 @@ from actions.backends.ssm import KIND
 from actions.contract import CallInvalid, OutcomeUnknown
 from actions.planning import PlanRefused
 from actions.testing import CHECKS, Check, Subject
-from actions.toolkit.aws import Asking
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call, OutcomeStatus
-from tests.parts.amazon import PATIENT, TROUBLES, act, built, check_class, check_trouble
+from tests.parts.amazon import PATIENT, TROUBLES, act, built, check_class, check_trouble, documented
 from tests.parts.moto import Moto, moto
 from tests.parts.trouble import Ill, troubled
 
@@ -242,37 +241,43 @@ def test_an_answer_without_a_version_leaves_it_unknown(aws: Moto, limit: str) ->
             known.apply(cap(limit), {"value": 600}, expected=before, key="k", timeout=PATIENT)
 
 
-def test_a_page_without_entries_is_not_the_last(aws: Moto, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+class Store:
+    """One parameter, as the documentation describes the answers about it. `pages` are the empty ones that come before its description."""
+
+    def __init__(self, *, tier: str = "Standard", pages: int = 0) -> None:
+        self.tier, self.pages, self.value, self.version = tier, pages, "1200", 1
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def answer(self, operation: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """The documented answer."""
+        self.asked.append((operation, asked))
+        if operation == "PutParameter":
+            self.value, self.version = asked["Value"], self.version + 1
+            return {"Version": self.version, "Tier": self.tier}
+        if operation == "DescribeParameters" and int(asked.get("NextToken", 0)) < self.pages:
+            return {"Parameters": [], "NextToken": str(int(asked.get("NextToken", 0)) + 1)}
+        about = {"Name": PATH + "/limit", "Type": "String", "Version": self.version}
+        if operation == "DescribeParameters":
+            return {"Parameters": [{**about, "Tier": self.tier}]}
+        return {"Parameter": {**about, "Value": self.value, "DataType": "text"}}
+
+
+def test_a_page_without_entries_is_not_the_last() -> None:
     """AWS may answer an empty page that leads to the next: the parameter is there all the same."""
-    asked: list[str | None] = []
-    real = Asking.__call__
-
-    def paged(self: Asking, service: str, operation: str, /, *, what: str, **parameters: Any) -> Any:
-        if operation != "describe_parameters":
-            return real(self, service, operation, what=what, **parameters)
-        asked.append(parameters.pop("NextToken", None))
-        return {"Parameters": [], "NextToken": "more"} if len(asked) == 1 else real(self, service, operation, what=what, **parameters)
-
-    monkeypatch.setattr(Asking, "__call__", paged)
-    assert backend(aws.url).read(cap(limit), timeout=PATIENT).value == {"value": 1200}
-    assert asked == [None, "more"]
+    store = Store(pages=2)
+    with documented(store.answer) as url:
+        assert backend(url).read(cap(PATH + "/limit"), timeout=PATIENT).value == {"value": 1200}
+    assert [asked.get("NextToken") for operation, asked in store.asked if operation == "DescribeParameters"] == [None, "1", "2"]
 
 
-def test_a_parameter_of_the_advanced_tier_stays_one(aws: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("tier", "named"), [("Advanced", "Advanced"), ("Standard", None)])
+def test_a_parameter_of_the_advanced_tier_stays_one(tier: str, named: str | None) -> None:
     """AWS refuses to set a tier back, so the write names it; one of the standard tier is left to the account's default."""
-    sent: list[dict[str, Any]] = []
-    real = Asking.__call__
-
-    def seen(self: Asking, service: str, operation: str, /, *, what: str, **parameters: Any) -> Any:
-        if operation == "put_parameter":
-            sent.append(parameters)
-        return real(self, service, operation, what=what, **parameters)
-
-    monkeypatch.setattr(Asking, "__call__", seen)
-    for tier in ("Advanced", "Standard"):
-        story = act(backend(aws.url), cap(made(aws, "1200", Tier=tier)))
+    store = Store(tier=tier)
+    with documented(store.answer) as url:
+        story = act(backend(url), cap(PATH + "/limit"))
         assert story.execute(story.plan()).status is OutcomeStatus.APPLIED
-    assert [one.get("Tier") for one in sent] == ["Advanced", None]
+    assert [asked.get("Tier") for operation, asked in store.asked if operation == "PutParameter"] == [named]
 
 
 def test_a_value_that_aws_checks_later_is_refused(aws: Moto) -> None:

@@ -1,6 +1,8 @@
 """What goes wrong with changes at AWS, and what a person must read of it."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ from actions.contract import BackendError, NotPermitted, OutcomeUnknown, Rejecte
 from actions.kinds import BackendKind, Options
 from runbooks.operation import Call, OutcomeStatus
 from tests.parts.acted import Act
+from tests.parts.answering import Asked, answering
 from tests.parts.moto import KEYS, REGION
 from tests.parts.trouble import Ill, Trouble
 
@@ -113,3 +116,14 @@ def _xml(row: Row) -> bytes:
     return (
         f'<ErrorResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/">{error}<RequestId>1</RequestId></ErrorResponse>'.encode()
     )
+
+
+@contextmanager
+def documented(answer: Callable[[str, Any], Any]) -> Iterator[str]:
+    """A service of AWS that speaks JSON, by its documented format: `answer` gets the operation's name and what is asked; its address."""
+
+    def said(asked: Asked) -> tuple[int, Any]:
+        return 200, answer(asked.headers["x-amz-target"].rpartition(".")[2], asked.body)
+
+    with answering(said) as url:
+        yield url

@@ -43,10 +43,14 @@ class Endpoint:
 
 @dataclass(slots=True)
 class Endpoints:
-    """The service's state. `slow` is how many looks an update takes; None means that it goes on until `finish` or `fail`."""
+    """The service's state. `slow` is how many looks an update takes; None means that it goes on until `finish` or `fail`.
+
+    `page` is how many configurations one answer lists at most, whatever was asked for.
+    """
 
     url: str = ""
     slow: int | None = 1
+    page: int = 100
     configs: dict[str, Config] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -140,7 +144,9 @@ class Endpoints:
 
     def _list(self, asked: dict[str, Any]) -> dict[str, Any]:
         names = [name for name in reversed(self.configs) if asked.get("NameContains", "") in name]
-        return {"EndpointConfigs": [self._listed(name) for name in names[: asked.get("MaxResults", 10)]]}
+        start, size = int(asked.get("NextToken", 0)), min(asked.get("MaxResults", 10), self.page)
+        more = {"NextToken": str(start + size)} if len(names) > start + size else {}
+        return {"EndpointConfigs": [self._listed(name) for name in names[start : start + size]], **more}
 
     def _tags(self, asked: dict[str, Any]) -> dict[str, Any]:
         tags = self.configs[asked["ResourceArn"].rpartition("/")[2]].tags

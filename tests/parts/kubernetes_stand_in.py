@@ -22,7 +22,7 @@ class StandIn:
 
     def put(self, resource: str, namespace: str, name: str, thing: Mapping[str, Any]) -> None:
         """An object that is there."""
-        metadata = {"name": name, "namespace": namespace, "uid": f"uid-of-{name}", **thing.get("metadata", {})}
+        metadata = {"name": name, "namespace": namespace, "uid": f"uid-of-{name}", "resourceVersion": "1", **thing.get("metadata", {})}
         self.emulator.objects[resource, namespace, name] = {**thing, "metadata": metadata}
 
     def get(self, resource: str, namespace: str, name: str) -> Any:

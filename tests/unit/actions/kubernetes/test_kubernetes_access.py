@@ -3,6 +3,8 @@
 import base64
 import json
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,7 +23,7 @@ from actions.contract import NotPermitted, Unreachable
 from actions.kinds import Options
 from actions.kubernetes.access import Access, access
 from actions.kubernetes.cluster import Cluster
-from runbooks.errors import SettingsInvalid
+from runbooks.errors import MusterError, SettingsInvalid
 
 SECRET = "the-very-secret-token"
 
@@ -191,10 +193,47 @@ def test_nothing_secret_is_shown() -> None:
     assert SECRET not in str(error.value)
 
 
+ENTERING = """
+import sys
+from actions.contract import NotPermitted
+from actions.kinds import Options
+from actions.kubernetes.access import access
+
+try:
+    access(Options({"server": "https://127.0.0.1:1", "client_certificate": sys.argv[1], "client_key": sys.argv[2]}), {})()
+except NotPermitted as error:
+    print(error)
+"""
+
+
+def test_nobody_is_asked_for_the_password_of_a_key(tmp_path: Path) -> None:
+    """An encrypted key is refused at once, even at a terminal: there OpenSSL would ask for its password and wait for ever."""
+    certified, private = certificate(tmp_path, "client")
+    key = serialization.load_pem_private_key(private.read_bytes(), None)
+    locked = serialization.BestAvailableEncryption(b"a-password")
+    private.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
+    entering = [sys.executable, "-c", ENTERING, str(certified), str(private)]
+    at_a_terminal = [sys.executable, "-c", f"import pty; pty.spawn({entering!r})"]
+    done = subprocess.run(at_a_terminal, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert "pass phrase" not in done.stdout
+    assert "is encrypted" in done.stdout
+
+
+def test_a_secret_that_cannot_be_read_is_a_refusal(api: Api) -> None:
+    """A token whose place is empty ends in a sentence, not in a crash, and nothing is sent."""
+
+    def missing() -> str:
+        raise MusterError("The environment variable KUBERNETES_TOKEN is not set; set it to the secret and try again")
+
+    with pytest.raises(NotPermitted, match="KUBERNETES_TOKEN is not set"):
+        ask(access(Options({"server": api.url, "ca": str(api.ca)}), {"token": missing}))
+    assert api.shown == []
+
+
 def test_a_key_that_does_not_fit_is_named(api: Api, tmp_path: Path) -> None:
     """The certificate of one and the key of another are refused before anything is sent."""
     _, other = certificate(tmp_path, "other")
-    with pytest.raises(NotPermitted, match="not valid PEM, or they do not belong together"):
+    with pytest.raises(NotPermitted, match="not valid PEM, is encrypted, or they do not belong together"):
         ask(way({"server": api.url, "ca": str(api.ca), "client_certificate": str(api.client), "client_key": str(other)}))
 
 

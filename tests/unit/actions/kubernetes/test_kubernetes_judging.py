@@ -1,23 +1,38 @@
 """What is certain after each answer, who changed what, which release is good, and which names are names."""
 
 import json
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from actions.contract import BackendError, CallInvalid, Conflict, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Throttled
+from actions.contract import (
+    BackendError,
+    CallInvalid,
+    Conflict,
+    NotPermitted,
+    OutcomeUnknown,
+    Rejected,
+    TargetMissing,
+    Throttled,
+    Unreachable,
+)
 from actions.kinds import Options
 from actions.kubernetes import marks
-from actions.kubernetes.cluster import judged
+from actions.kubernetes.access import Door
+from actions.kubernetes.cluster import Cluster, judged
 from actions.kubernetes.history import ROLLOUT, history, selector
 from actions.kubernetes.marks import Policy, Release
 from actions.kubernetes.names import Resource, named
 from actions.kubernetes.ownership import changed, records_scaling
-from actions.kubernetes.scaling import Scaling, limits
+from actions.kubernetes.scaling import Limits, Scaling, limits
 from actions.kubernetes.writing import Seen, compare_and_set, digest
 from actions.toolkit.wire import Answer
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call, Reading
+from tests.parts.answering import Asked, answering
 
 
 def answer(status: int, message: str | None = None, **headers: str) -> Answer:
@@ -33,6 +48,9 @@ def answer(status: int, message: str | None = None, **headers: str) -> Answer:
         (403, 'User "muster" cannot patch', NotPermitted, 'these credentials do this (403): User "muster" cannot patch.'),
         (403, 'admission webhook "policy" denied the request: no', Rejected, "A policy of the cluster refuses"),
         (400, 'admission webhook "policy" denied the request: no', Rejected, "A policy of the cluster refuses"),
+        (409, 'admission webhook "policy" denied the request: no', Rejected, "A policy of the cluster refuses"),
+        (500, 'admission webhook "policy" denied the request', Rejected, "A policy of the cluster refuses"),
+        (403, "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", Rejected, "A policy of the cluster"),
         (404, 'deployments.apps "x" not found', TargetMissing, 'has no Deployment a/x: deployments.apps "x" not found.'),
         (404, None, TargetMissing, "its resource definition is not installed"),
         (410, "gone", TargetMissing, "has no Deployment a/x"),
@@ -236,11 +254,91 @@ def test_only_its_own_replica_sets_are_a_workloads_history() -> None:
 
 def test_a_status_that_never_rests_is_given_up_on() -> None:
     """After some attempts nothing was changed, and it is said so."""
-    seen = Seen(thing={"metadata": {"uid": "u"}}, reading=Reading(value=1, revision="r"))
+    seen = Seen(thing={"metadata": {"uid": "u", "resourceVersion": "1"}}, reading=Reading(value=1, revision="r"))
     with pytest.raises(Rejected, match="keeps changing the status of a/b; nothing was changed"):
         compare_and_set(
             CALL, 2, expected=seen.reading, look=lambda _left: seen, send=lambda _seen, _left: None, done=lambda _seen: False, timeout=5
         )
+
+
+def test_what_has_no_version_is_not_written() -> None:
+    """A write that names no version would overwrite whatever is there: an answer without one is no ground for a change."""
+    seen = Seen(thing={"metadata": {"uid": "u"}}, reading=Reading(value=1, revision="r"))
+    wrote: list[Seen] = []
+
+    def send(on: Seen, _left: float) -> Reading:
+        wrote.append(on)
+        return on.reading
+
+    with pytest.raises(Unreachable, match="without its resourceVersion"):
+        compare_and_set(CALL, 2, expected=seen.reading, look=lambda _left: seen, send=send, done=lambda _seen: False, timeout=5)
+    assert wrote == []
+
+
+@pytest.fixture
+def answers() -> Iterator[Callable[..., Cluster]]:
+    """Builds a cluster that gives these answers one after the other, each a status with a sentence, or an object."""
+    with ExitStack() as stack:
+
+        def build(*given: tuple[int, str] | dict[str, Any]) -> Cluster:
+            left = [one if isinstance(one, tuple) else (200, one) for one in given]
+
+            def answer(_asked: Asked) -> tuple[int, Any]:
+                status, said = left.pop(0)
+                return status, {"kind": "Status", "message": said} if isinstance(said, str) else said
+
+            url = stack.enter_context(answering(answer))
+            return Cluster(lambda: Door(server=url, headers={}, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)))
+
+        yield build
+
+
+def test_a_policy_that_says_no_with_409_is_not_a_stale_version(answers: Callable[..., Cluster]) -> None:
+    """A webhook may deny with any status: a denial is told at once, a stale version is looked at again."""
+    denied = answers((409, 'admission webhook "policy" denied the request: not now'))
+    with pytest.raises(Rejected, match="not now"):
+        denied.patch("/x", {}, what="it", timeout=5)
+    assert answers((409, "the object has been modified")).patch("/x", {}, what="it", timeout=5) is None
+
+
+def test_a_list_whose_place_is_lost_is_no_missing_target(answers: Callable[..., Cluster]) -> None:
+    """Between two pages the API server may forget where we were; the thing itself is there."""
+    page = {"items": [{"metadata": {"name": "a"}}], "metadata": {"continue": "more"}}
+    gone = answers(page, (410, "The provided continue parameter is too old"))
+    with pytest.raises(Unreachable, match=r"its list of ReplicaSets in a where we were\. Try again"):
+        gone.items("/x", what="ReplicaSets in a", timeout=5)
+    with pytest.raises(TargetMissing):
+        answers((404, "not found")).items("/x", what="ReplicaSets in a", timeout=5)
+
+
+@pytest.mark.parametrize("items", [None, 3, "x", {"a": 1}, [None, 3]])
+def test_a_list_of_nothing_is_empty(items: Any, answers: Callable[..., Cluster]) -> None:
+    """Whatever stands where the objects should be, there are none."""
+    assert answers({"items": items}).items("/x", what="them", timeout=5) == []
+
+
+def test_a_scale_without_a_number_is_zero(answers: Callable[..., Cluster]) -> None:
+    """A Scale leaves a zero out of its answer; an answer that is no Scale stays unknown."""
+    call = Call(operation="cluster.scale", target="a/b", arguments={"target": "a/b", "replicas": 0})
+    seen = Seen(thing={"metadata": {"uid": "u", "resourceVersion": "1"}}, reading=Reading(value={"replicas": 2}))
+
+    def sent(said: dict[str, Any]) -> Reading | None:
+        return Scaling(answers(said), bounds={}, namespaces=frozenset()).send(call, {"replicas": 0}, seen, key="k", timeout=5)
+
+    found = sent({"kind": "Scale", "spec": {}})
+    assert found is not None
+    assert found.value == {"replicas": 0}
+    with pytest.raises(OutcomeUnknown, match="without a number of replicas"):
+        sent({"kind": "Something"})
+
+
+def test_a_budget_that_is_not_there_is_named(answers: Callable[..., Cluster]) -> None:
+    """Neither version of the API has it: the sentence says which one is meant and who names it, not that a definition is missing."""
+    workload = {"metadata": {"uid": "u"}, "spec": {"replicas": 2}}
+    cluster = answers(workload, {"items": []}, (404, 'poddisruptionbudgets.policy "gone" not found'), (404, ""))
+    scaling = Scaling(cluster, bounds={"*": Limits(minimum=1, maximum=4, budget="gone")}, namespaces=frozenset())
+    with pytest.raises(TargetMissing, match="has no PodDisruptionBudget a/gone, which the limits of this backend name as a floor"):
+        scaling.look(Call(operation="cluster.scale", target="a/b", arguments={}), 5.0)
 
 
 def test_what_somebody_changed_is_not_written_at_all() -> None:
@@ -248,7 +346,7 @@ def test_what_somebody_changed_is_not_written_at_all() -> None:
     wrote: list[Seen] = []
 
     def attempt(present: Any, *, mine: bool) -> Reading:
-        seen = Seen(thing={"metadata": {"uid": "u"}}, reading=Reading(value=present, revision=f"r{present}"))
+        seen = Seen(thing={"metadata": {"uid": "u", "resourceVersion": "1"}}, reading=Reading(value=present, revision=f"r{present}"))
 
         def send(on: Seen, _left: float) -> Reading:
             wrote.append(on)

@@ -1,5 +1,6 @@
 """All four kinds over a lenient stand-in at the wire: quick, on every machine. The real API server proves them in tests/contract."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,6 +117,89 @@ def test_a_stranger_is_seen_and_left_alone(api: StandIn) -> None:
     assert act.undo(plan, after=done.after).reason == (
         f"Not undone: {TARGET} was changed meanwhile; now it is: 7 replicas. It was not overwritten."
     )
+
+
+def rollout(api: StandIn, **status: Any) -> None:
+    """A rollout of another workload's template."""
+    said = {"currentPodHash": "new", "stableRS": "old", **status}
+    api.put(ROLLOUTS, "inference", "answers", {"spec": {"workloadRef": {"kind": "Deployment", "name": "answers"}}, "status": said})
+
+
+def test_another_release_of_another_workload_is_not_stopped_in_its_place(api: StandIn) -> None:
+    """Where the template stands elsewhere, the release that Argo sees there is what a plan is bound to."""
+    rollout(api)
+    act = Act(build(rollouts.KIND, api.url), "rollout.abort", {"target": TARGET})
+    plan = act.plan()
+    rollout(api, currentPodHash="newer")
+    assert act.execute(plan).status is OutcomeStatus.REFUSED
+    assert "abort" not in api.get(ROLLOUTS, "inference", "answers")["status"]
+
+
+def test_a_rollout_that_ended_meanwhile_is_not_stopped(api: StandIn) -> None:
+    """Between plan and click the release became the stable one: there is nothing to stop any more."""
+    act = Act(build(rollouts.KIND, api.url), "rollout.abort", {"target": TARGET})
+    plan = act.plan()
+    thing = api.get(ROLLOUTS, "inference", "answers")
+    api.put(ROLLOUTS, "inference", "answers", {**thing, "status": {"currentPodHash": "new", "stableRS": "new"}})
+    assert f"Nothing is being rolled out of {TARGET}; there is nothing to stop." in act.execute(plan).reason
+    assert "abort" not in api.get(ROLLOUTS, "inference", "answers")["status"]
+
+
+def unready(api: StandIn) -> None:
+    """A newest revision that does not come up, while the one before has all traffic."""
+    thing = api.get(SERVICES, "inference", "answers")
+    predictor = {**thing["status"]["components"]["predictor"], "latestCreatedRevision": "answers-3"}
+    api.put(SERVICES, "inference", "answers", {**thing, "status": {"components": {"predictor": predictor}}})
+
+
+def test_traffic_that_kserve_would_not_move_is_not_promised(api: StandIn) -> None:
+    """While the newest revision is not ready, KServe keeps all traffic where it is: neither plan nor click says otherwise."""
+    act = Act(build(kserve.KIND, api.url), "model.rollback", {"unit": TARGET, "to": "last_known_good"}, tier="R2")
+    plan = act.plan()
+    unready(api)
+    refused = act.execute(plan)
+    assert refused.status is OutcomeStatus.REFUSED
+    assert "answers-3, is not ready" in refused.reason
+    assert "canaryTrafficPercent" not in api.get(SERVICES, "inference", "answers")["spec"]["predictor"]
+    with pytest.raises(PlanRefused, match="answers-3, is not ready"):
+        act.plan("p2")
+
+
+def test_a_model_that_could_not_be_put_back_is_not_replaced(api: StandIn) -> None:
+    """A storage URI that this backend never writes gives no plan: the undo would be refused."""
+    releases = json.dumps([{"version": "s3://v1", "good": "true"}])
+    service = {"metadata": {"annotations": {"muster/releases": releases}}, "spec": {"predictor": {"model": {"storageUri": "file:///v2"}}}}
+    api.put(SERVICES, "inference", "answers", service)
+    with pytest.raises(PlanRefused, match=r"'file:///v2' is no storage URI"):
+        Act(build(kserve.KIND, api.url), "model.rollback", {"unit": TARGET, "to": "s3://v1"}, tier="R2").plan()
+
+
+def split(api: StandIn, *destinations: dict[str, Any]) -> None:
+    """A route to these destinations, the first of which takes all."""
+    route = [{"destination": one, "weight": 0 if number else 100} for number, one in enumerate(destinations)]
+    api.put(VIRTUAL, "inference", "answers", {"spec": {"hosts": ["answers"], "http": [{"name": "ask", "route": route}]}})
+
+
+def test_destinations_of_one_name_are_told_apart(api: StandIn) -> None:
+    """Two hosts with a subset of the same name: one of them takes everything, not both."""
+    split(api, {"host": "small", "subset": "stable"}, {"host": "large", "subset": "stable"})
+    act = Act(build(istio.KIND, api.url), "route.switch", {"target": TARGET, "route": "large/stable"})
+    plan = act.plan()
+    assert plan.proposal.step == "route small/stable → large/stable"
+    done = act.execute(plan)
+    assert done.status is OutcomeStatus.APPLIED, done.reason
+    assert [one["weight"] for one in api.get(VIRTUAL, "inference", "answers")["spec"]["http"][0]["route"]] == [0, 100]
+    split(api, {"host": "small", "port": {"number": 80}}, {"host": "small", "port": {"number": 81}})
+    assert Act(build(istio.KIND, api.url), "route.switch", {"target": TARGET, "route": "small/81"}).plan().proposal.value == {
+        "route": "small/81"
+    }
+
+
+def test_a_destination_named_twice_is_not_switched(api: StandIn) -> None:
+    """Which of two that are the same is meant, nobody can tell."""
+    split(api, {"host": "small"}, {"host": "small"})
+    with pytest.raises(PlanRefused, match="names a destination twice"):
+        Act(build(istio.KIND, api.url), "route.switch", {"target": TARGET, "route": "small"}).plan()
 
 
 def test_a_target_that_was_made_anew_is_another_one(api: StandIn) -> None:
