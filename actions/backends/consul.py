@@ -18,6 +18,7 @@ from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import RETRIES_CAP
 from actions.toolkit.credentials import signed_in
 from actions.toolkit.loopback import checked
+from actions.toolkit.understood import understood
 from actions.toolkit.wire import Wire, refuse
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
@@ -118,7 +119,8 @@ class Consul:
         answer = self._wire.send("GET", f"/v1/config/{KIND_OF_ENTRY}", params=self._scope, timeout=timeout)
         refuse(answer, who=WHO, what="service routers")
         found = answer.json()
-        names = sorted(str(one.get("Name")) for one in found) if isinstance(found, list) else []
+        with understood(WHO):
+            names = sorted(str(one.get("Name")) for one in found)
         return f"{WHO} lets this token read {len(names)} service routers: {', '.join(names[:5]) or 'none'}. Writing needs service:write."
 
     def _place(self, call: Call, *, timeout: float) -> Place:
@@ -132,7 +134,8 @@ class Consul:
         found = answer.json()
         if not isinstance(found, Mapping) or "ModifyIndex" not in found:
             raise OutcomeUnknown(f"{WHO} describes {service} without a ModifyIndex.")
-        return Place(entry=found, index=_index(match["route"], found.get("Routes") or [], service=service))
+        with understood(WHO):
+            return Place(entry=found, index=_index(match["route"], found.get("Routes") or [], service=service))
 
 
 def _index(asked: str | None, routes: list[Any], *, service: str) -> int:
@@ -144,6 +147,11 @@ def _index(asked: str | None, routes: list[Any], *, service: str) -> int:
 
 
 def _reading(place: Place) -> Reading:
+    with understood(WHO):
+        return _read(place)
+
+
+def _read(place: Place) -> Reading:
     repeats = _repeats(place.destination)
     attempts = 1 + (place.destination.get("NumRetries") or RETRIES_UNSAID) if repeats else 1
     key, _, digest = str((place.entry.get("Meta") or {}).get(RUN, "")).rpartition(" ")

@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from actions.comparing import Comparing, before, deadline
-from actions.contract import CallInvalid, OutcomeUnknown, TargetMissing
+from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, TargetMissing
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import MODEL_ROLLBACK
 from actions.redaction import redact
 from actions.toolkit import marks
 from actions.toolkit.marks import Marked, Marks
+from actions.toolkit.understood import understood
 from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
@@ -64,6 +65,7 @@ class MLflow(Comparing):
             "What may be changed only a change would show."
         )
 
+    @understood(WHO)
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The version that the alias has, with what it could go back to and who moved it last."""
         model, alias = self._parts(call)
@@ -118,10 +120,10 @@ class MLflow(Comparing):
         return self._marks.release(str(found["version"]), order=int(found["version"]), at=at, tags={**run, **own}, note=note)
 
     def _run(self, run_id: str, *, left: Callable[[], float]) -> dict[str, Any]:
-        """What a run says of itself: its metrics and tags; nothing where it was deleted meanwhile."""
+        """What a run says of itself: its metrics and tags; nothing where it was deleted meanwhile, or may not be seen."""
         try:
             found = self._get("runs/get", {"run_id": run_id}, what=f"run {run_id}", timeout=left())
-        except TargetMissing:
+        except (TargetMissing, NotPermitted):  # a registry's rights and an experiment's are apart
             return {}
         data = _field(found, "run").get("data") or {}
         return {**_tags({"tags": data.get("metrics")}), **_tags(data)}

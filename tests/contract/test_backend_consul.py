@@ -16,6 +16,7 @@ from actions.testing import CHECKS, TIMEOUT, Check, Subject
 from runbooks.errors import SettingsInvalid
 from runbooks.operation import Call, OutcomeStatus
 from tests.parts.acted import CASES, Act, Case, suffer
+from tests.parts.odd import never_a_traceback
 from tests.parts.trouble import Ill, troubled
 from tests.parts.vendor import Answered, Asked, serving
 
@@ -288,3 +289,11 @@ def test_without_a_token_only_this_machine() -> None:
     with pytest.raises(SettingsInvalid, match="write Consul's address"):
         KIND.build(Options({"url": "consul.internal"}), {})
     assert KIND.build(Options({"url": "https://consul.internal:8501"}), {"token": lambda: TOKEN}).environment == "production"
+
+
+def test_an_answer_of_another_shape_is_said_and_no_crash(consul: Documented) -> None:
+    """Whatever stands where Consul should: reading, planning and the probe end with a sentence."""
+    backend = build(consul.url)
+    assert never_a_traceback(backend._wire, lambda: backend.propose(cap(), backend.read(cap(), timeout=TIMEOUT))) > 200
+    backend = build(consul.url)
+    assert never_a_traceback(backend._wire, lambda: backend.probe(timeout=TIMEOUT)) > 200

@@ -1,13 +1,18 @@
 """Envoy: the real proxy, and what the services behind it see."""
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from actions.backends.envoy import KIND, OPERATIONS, Envoy
-from actions.contract import CallInvalid, OutcomeUnknown, Rejected, TargetMissing
+from actions.backends.envoy.admin import Admin
+from actions.backends.envoy.routefile import InFile, RouteLimit, RouteRetries
+from actions.contract import BackendError, CallInvalid, OutcomeUnknown, Rejected, TargetMissing
 from actions.kinds import Options
 from actions.planning import PlanRefused
 from actions.testing import CHECKS, TIMEOUT, Check, Subject
@@ -15,6 +20,7 @@ from runbooks.operation import Call, OutcomeStatus
 from tests.parts import envoy
 from tests.parts.acted import CASES, Act, Case, suffer
 from tests.parts.envoy import RunningEnvoy
+from tests.parts.odd import never_a_traceback, odd
 from tests.parts.trouble import Ill, troubled
 
 RETRIES = {"runtime": "gateway-1", "circuit_breaker": "primary", "route_file": "answers/all"}
@@ -331,6 +337,29 @@ def test_without_an_admin_layer_the_way_out_is_said(tmp_path: Path) -> None:
         assert "only its route file can be changed" in build(proxy).probe(timeout=TIMEOUT)
         with pytest.raises(Rejected, match="no admin layer"):
             build(proxy)._admin.modify({"upstream.use_retry": "0"}, left=lambda: TIMEOUT)
+
+
+@pytest.mark.parametrize("call", [cap("circuit_breaker"), switch()], ids=lambda call: str(call.operation))
+def test_an_answer_of_another_shape_is_said_and_no_crash(call: Call, proxy: RunningEnvoy) -> None:
+    """Whatever stands where Envoy's admin port should: reading and planning end with a sentence."""
+    backend = build(proxy, by="circuit_breaker")
+    assert (
+        never_a_traceback(backend._admin._wire, lambda: backend.propose(call, backend.read(call, timeout=TIMEOUT)), things=(None, "x"))
+        > 200
+    )
+
+
+@pytest.mark.parametrize(("kind", "call"), [(RouteRetries, cap("route_file")), (RouteLimit, limit())])
+def test_a_route_file_of_another_shape_is_said_and_no_crash(kind: type[InFile], call: Call, tmp_path: Path) -> None:
+    """Whatever stands in the file, it is read or refused, with a sentence."""
+    path, tried = tmp_path / "routes.yaml", 0
+    way = kind(Admin(url="http://127.0.0.1:9"), path=path)
+    for document in odd(yaml.safe_load(envoy.ROUTES)):
+        path.write_text(json.dumps(document))
+        tried += 1
+        with suppress(BackendError):
+            way._reading(way._entry(call), call)
+    assert tried > 500
 
 
 def test_the_probe_says_which_envoy_answers(proxy: RunningEnvoy) -> None:

@@ -17,6 +17,7 @@ from runbooks.operation import Call, Outcome, OutcomeStatus, Plan
 from tests.parts.acted import CASES, Act, Case, suffer
 from tests.parts.amazon import rollback
 from tests.parts.mlflow import Registry, mlflow
+from tests.parts.odd import never_a_traceback
 from tests.parts.trouble import Ill, troubled
 
 GOOD = {"validation_status": "approved", "evaluation_score": "0.902"}
@@ -313,3 +314,26 @@ def test_a_wrong_option_is_named(field: str, given: Any) -> None:
     """An option that cannot be meant stops the start and names the field."""
     with pytest.raises(SettingsInvalid, match=field):
         built(**{"url": "http://127.0.0.1:1", field: given})
+
+
+def test_an_answer_of_another_shape_is_said_and_no_crash(registry: Registry, model: str) -> None:
+    """Whatever stands where MLflow should: reading and planning end with a sentence."""
+    backend, call = built(registry.url), rollback(model)
+    assert (
+        never_a_traceback(
+            backend._wire, lambda: backend.propose(call, backend.read(call, timeout=PATIENT)), things=(None, {}, "x", 10**400)
+        )
+        > 200
+    )
+
+
+def test_a_run_that_may_not_be_seen_leaves_the_release_unjudged(registry: Registry) -> None:
+    """An experiment's rights are not the registry's: the rollback can be planned, and nothing says that such a release is good."""
+    model = made(registry, GOOD, {"run_id": registry.run(evaluation_score=0.9)}, {"evaluation_score": "0.91"})
+    with troubled(registry.url) as trouble:
+        trouble.which = lambda _method, path: "/runs/get" in path
+        trouble.ill, trouble.status = Ill.STATUS, 403
+        reading = built(trouble.url).read(rollback(model), timeout=PATIENT)
+        assert any("/runs/get" in path for _, path in trouble.seen)
+    assert reading.facts["last_known_good"] == "1"
+    assert {one["version"]: one["good"] for one in reading.facts["releases"]} == {"3": None, "2": None, "1": True}

@@ -6,6 +6,7 @@ from typing import Any
 
 from actions.backends.envoy.routes import Route, routes_of
 from actions.contract import CallInvalid, OutcomeUnknown, Rejected
+from actions.toolkit.understood import understood
 from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.value import Json
 
@@ -40,12 +41,14 @@ class Admin:
     def __init__(self, *, url: str) -> None:
         self._wire = Wire(who=WHO, base=url)
 
+    @understood(WHO)
     def state(self, *, left: Left) -> str:
         """Which Envoy answers, and whether it serves."""
         found = _mapping(self._asked("/server_info", left=left))
         version = f"{found.get('version', '')}/".split("/")[1]  # commit/version/state/kind/TLS library
         return f"{WHO} {version or 'of an unknown version'} is {found.get('state', 'in an unknown state')}"
 
+    @understood(WHO)
     def node(self, *, left: Left) -> tuple[str, str | None]:
         """The node's id (`envoy` where it has none), and the name of the runtime's admin layer, None where there is none."""
         found = self._dump(left=left, mask="bootstrap.node.id,bootstrap.layered_runtime")
@@ -53,17 +56,20 @@ class Admin:
         layers = bootstrap.get("layered_runtime", {}).get("layers", [])
         return str(bootstrap.get("node", {}).get("id") or "envoy"), next((one.get("name") for one in layers if "admin_layer" in one), None)
 
+    @understood(WHO)
     def routes(self, *, left: Left) -> tuple[Route, ...]:
         """Every route that Envoy runs with, from its own configuration and from what it was given."""
         given = self._dump(left=left, resource="dynamic_route_configs")
         own = self._dump(left=left, resource="static_route_configs")
         return tuple(route for one in (*given, *own) for route in routes_of(one))
 
+    @understood(WHO)
     def clusters(self, *, left: Left) -> dict[str, Cluster]:
         """Every cluster by name."""
         found = _mapping(self._asked("/clusters", left=left, format="json"))
-        return {one["name"]: _cluster(one) for one in found.get("cluster_statuses", [])}
+        return {str(one["name"]): _cluster(one) for one in found.get("cluster_statuses", [])}
 
+    @understood(WHO)
     def has_budget(self, cluster: str, *, left: Left) -> bool:
         """Whether a cluster limits retries by a budget: its number of concurrent retries then has no meaning."""
         for resource in ("static_clusters", "dynamic_active_clusters"):
@@ -73,6 +79,7 @@ class Admin:
                     return any("retry_budget" in limit for limit in found.get("circuit_breakers", {}).get("thresholds", []))
         return False
 
+    @understood(WHO)
     def values(self, *keys: str, left: Left) -> dict[str, Value]:
         """Runtime values by key, and where each comes from.
 
@@ -124,7 +131,7 @@ def _cluster(found: Mapping[str, Any]) -> Cluster:
     default: Mapping[str, Any] = next((one for one in thresholds if one.get("priority", "DEFAULT") == "DEFAULT"), {})
     hosts = found.get("host_statuses", [])
     return Cluster(
-        name=found["name"],
+        name=str(found["name"]),
         max_retries=int(default.get("max_retries", 0)),
         hosts=len(hosts),
         healthy=sum(_is_healthy(one.get("health_status", {})) for one in hosts),

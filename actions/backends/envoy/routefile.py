@@ -154,7 +154,10 @@ class InFile(ABC):
         return found[0]
 
     def _reading(self, entry: Entry, call: Call) -> Reading:
-        return Reading(value=self._value(entry, call), revision=entry.revision)
+        try:
+            return Reading(value=self._value(entry, call), revision=entry.revision)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise Rejected(f"{self._path.name} says of {call.target} what is no route of Envoy's; look at it there.") from error
 
     def _running(self, entry: Entry, *, left: Left) -> Route | None:
         name = f"{entry.host.get('name')}/{entry.route.get('name')}"

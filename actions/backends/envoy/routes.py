@@ -42,7 +42,7 @@ def routes_of(found: Mapping[str, Any]) -> Iterator[Route]:
 def _route(route: Mapping[str, Any], host: Mapping[str, Any], *, configuration: str, version: str) -> Route:
     action = route["route"]
     weighted = action.get("weighted_clusters", {})
-    weights = {one["name"]: int(one.get("weight", 0)) for one in weighted.get("clusters", []) if "name" in one}
+    weights = {str(one["name"]): int(one.get("weight", 0)) for one in weighted.get("clusters", []) if "name" in one}
     return Route(
         configuration=configuration,
         version=version,

@@ -119,7 +119,7 @@ class Weights(Comparing):
         """Which cluster gets the requests, or in which shares."""
         left = deadline(timeout)
         route = named(self._admin.routes(left=left), call.target)
-        if route.runtime_key_prefix is None:
+        if route.runtime_key_prefix is None or not route.weights:
             raise CallInvalid(f"{call.target} has no weighted_clusters with a runtime_key_prefix, so it cannot be switched at run time.")
         keys = {name: f"{route.runtime_key_prefix}.{name}" for name in route.weights}
         values = self._admin.values(*keys.values(), left=left)
