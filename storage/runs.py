@@ -82,6 +82,12 @@ def in_states(tx: Tx, states: Iterable[RunState]) -> list[ActionRun]:
     return _shelf.where(tx, table.c.state.in_([state.value for state in states]))
 
 
+def with_cleanup(tx: Tx) -> list[ActionRun]:
+    """Verified runs that left something to be cleaned up, by id, whether it is done or not."""
+    left = table.c.body.like('%"cleanup": [{%')  # a quote within a text stands escaped in JSON, so that no words can look like it
+    return _shelf.where(tx, table.c.state == RunState.VERIFIED.value, left)
+
+
 def of_step(tx: Tx, step: str, *, after: int = 0, limit: int = 50) -> list[ActionRun]:
     """The latest runs of this step outside drills, of whichever runbook and incident, with a greater id than `after`; newest first."""
     real = select(table).join(incidents, incidents.c.id == table.c.incident_id).where(incidents.c.drill_id.is_(None))

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from bot.access import Access
-from bot.api import actions, drills, evidence, incidents, operation, proposals, records, runbooks
+from bot.api import actions, cleanup, drills, evidence, incidents, operation, proposals, records, runbooks
 from bot.api.endpoint import PREFIX, Door, Endpoint, failure
 from bot.api.openapi import describe
 from bot.app import Muster
@@ -20,6 +20,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *records.ENDPOINTS,
     *evidence.ENDPOINTS,
     *actions.ENDPOINTS,
+    *cleanup.ENDPOINTS,
     *proposals.ENDPOINTS,
     *drills.ENDPOINTS,
     *runbooks.ENDPOINTS,

@@ -20,7 +20,7 @@ from bot.ports import Press, Reply, Visitor
 from runbooks.errors import MusterError, NotFound, TransitionRefused
 from runbooks.screens import Notice, Refusal
 from runbooks.value import Json
-from storage import mitigations, runs
+from storage import mitigations, runs, suggestions
 from storage.database import Tx
 from storage.errors import StorageUnavailable, Unreadable
 
@@ -164,12 +164,14 @@ class Door:
 
 
 def _incident_in(tx: Tx, path: Mapping[str, Any]) -> int | None:
-    """The incident that a path is about, by itself, by its run or by its mitigation."""
+    """The incident that a path is about, by itself, by its run, its mitigation or its proposal."""
     try:
         if "run" in path:
             return runs.get(tx, int(path["run"])).incident_id
         if "mitigation" in path:
             return mitigations.get(tx, int(path["mitigation"])).incident_id
+        if "proposal" in path:
+            return suggestions.get(tx, int(path["proposal"])).incident_id
     except NotFound:
         return None
     return int(path["incident"]) if "incident" in path else None

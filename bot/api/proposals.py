@@ -4,10 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bot.api.endpoint import Call, Endpoint, Failed
-from bot.api.models import Asked, Items
+from bot.api.endpoint import Call, Endpoint, Failed, said
+from bot.api.models import Asked, Done, Empty, Items
 from bot.flows import machines
 from bot.flows.machines import Machine, Wish
+from bot.ports import Press, PressKind
 from runbooks.operation import Plan
 from runbooks.proposing import MOST_SOURCES, Source, Suggestion
 from runbooks.value import Json, Value
@@ -67,6 +68,11 @@ def proposed(call: Call) -> Proposed:
     return Proposed(proposal=one, plan=made)
 
 
+def stopped(call: Call) -> Done:
+    """Stop a countdown, or say not now: anybody whom Muster knows may, and it is on record."""
+    return Done(said=said(call.press(Press(kind=PressKind.PROPOSED_STOP, subject_id=call.path["proposal"]))))
+
+
 def _machine(call: Call) -> Machine:
     guest = call.guest
     if guest.person is None or guest.via != "api":
@@ -88,5 +94,14 @@ ENDPOINTS = (
         body=ProposeAction,
         answer=Proposed,
         needs="propose",
+    ),
+    Endpoint(
+        method="POST",
+        path="/proposals/{proposal:int}/stop",
+        name="stop_proposal",
+        summary="Stop a countdown, or say not now to a proposal",
+        handler=stopped,
+        body=Empty,
+        answer=Done,
     ),
 )

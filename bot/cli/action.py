@@ -1,4 +1,4 @@
-"""`muster action …`: see what would change, run it, watch until it is proven, take it back."""
+"""`muster action …`: see what would change and what is proposed, run it, watch until it is proven, take it back."""
 
 import json
 import sys
@@ -7,23 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
+from bot.cli import cleanup
 from bot.cli.connection import Connection
 from bot.cli.output import REFUSED, USAGE, Json, Number, Progress, number_of, session, show, stop, table, when
 
-app = typer.Typer(help="Safe actions: list, plan, run, approve, undo.", no_args_is_help=True)
+app = typer.Typer(help="Safe actions: list, plan, run, approve, undo, stop, clean up.", no_args_is_help=True)
+app.add_typer(cleanup.app, name="cleanup")
 
 Run = Annotated[int, typer.Argument(help="The run's number.", metavar="RUN")]
 Parameters = Annotated[list[str] | None, typer.Option("--set", help="A parameter as NAME=VALUE; several times.")]
+STANDING = {"open", "counting down"}
 WATCHED = {"approved", "running", "verifying", "undoing", "unknown"}
 LOOK_EVERY = 0.5
 
 
 @app.command("list")
 def listed(incident: Number, as_json: Json = False) -> None:
-    """What the incident's runbook offers, and the runs so far."""
+    """What the incident's runbook offers, what is proposed and runs by itself unless somebody stops it, and the runs so far."""
     with session() as muster:
-        number = number_of(incident)
-        found = {"actions": muster.get(f"/incidents/{number}/actions")["items"], "runs": muster.get(f"/incidents/{number}/runs")["items"]}
+        one = f"/incidents/{number_of(incident)}"
+        proposals = [item for item in muster.get(f"{one}/proposals")["items"] if item["state"] in STANDING]
+        found = {"actions": muster.get(f"{one}/actions")["items"], "proposals": proposals, "runs": muster.get(f"{one}/runs")["items"]}
         show(found, as_json, _offered)
 
 
@@ -42,10 +46,16 @@ def _offered(found: dict[str, Any]) -> str:
     return "\n".join(
         (
             table(actions, ("ACTION", "TIER", "APPROVALS", "TITLE", "WITHHELD"), empty="The runbook offers no action."),
+            *(("", _proposed(found["proposals"])) if found["proposals"] else ()),
             "",
             table(runs, ("RUN", "STATE", "ACTION", "BY", "RESULT"), empty="Nothing was run so far."),
         )
     )
+
+
+def _proposed(proposals: list[dict[str, Any]]) -> str:
+    rows = [(one["id"], one["state"], one["step"], one["by"], when(one["runs_at"]), one["change"], one["reason"]) for one in proposals]
+    return table(rows, ("PROPOSAL", "STATE", "ACTION", "BY", "RUNS (UTC)", "CHANGE", "WHY"))
 
 
 @app.command("open")
@@ -156,6 +166,16 @@ def reset(
     """
     with session() as muster:
         show(muster.post(f"/runbooks/{runbook}/actions/{step}/reset", {"reason": reason}), as_json, lambda it: it["said"])
+
+
+@app.command("stop")
+def stopped(
+    proposal: Annotated[int, typer.Argument(help="The proposal's number, as `muster action list` says it.", metavar="PROPOSAL")],
+    as_json: Json = False,
+) -> None:
+    """Stop what would run by itself, or say not now to a proposal. Everybody whom Muster knows may."""
+    with session() as muster:
+        show(muster.post(f"/proposals/{proposal}/stop"), as_json, lambda it: it["said"])
 
 
 @app.command("cancel")

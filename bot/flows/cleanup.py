@@ -195,9 +195,20 @@ def _told(ctx: Context, incident: Incident, run: ActionRun, listed: str, carrier
     return [say(key=f"clean:{run.id}:{carrier}", screen="notice", incident_id=incident.id, text=text, **where)]
 
 
+def checklists(tx: Tx, ctx: Context, *, incident_id: int | None = None, done: bool = False) -> list[CleanUpMessage]:
+    """What is still to be cleaned up after verified runs, of one incident or of all; with what is done, where it is asked for."""
+    found = [run for run in runs.with_cleanup(tx) if incident_id in {None, run.incident_id} and (done or run.to_clean)]
+    return [shown for run in found if (shown := checklist(tx, ctx, run.id))]
+
+
 def message(tx: Tx, ctx: Context, args: dict[str, Json]) -> CleanUpMessage | None:
-    """The checklist as it stands."""
-    run, incident, runbook = load(tx, ctx, int(args["run"]))
+    """The checklist of the run that `args` name."""
+    return checklist(tx, ctx, int(args["run"]))
+
+
+def checklist(tx: Tx, ctx: Context, run_id: int) -> CleanUpMessage | None:
+    """The checklist as it stands; None for a run that left nothing to be cleaned up."""
+    run, incident, runbook = load(tx, ctx, run_id)
     if not run.cleanup:
         return None
     people = {name: name_of(ctx, name) for item in run.cleanup for name in (item.done_by, item.carrier) if name}

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,14 @@ from typer.testing import CliRunner
 from bot.cli import app
 from bot.cli.output import plain, table
 from bot.configuration import DEFAULT
-from storage import incidents, tasks
-from storage.database import Database
+from runbooks.incident import Incident, Match
+from runbooks.proposing import Level, Suggestion, SuggestionState
+from runbooks.run import ActionRun, CleanItem, RunState
+from runbooks.severity import IncidentClass, Severity
+from storage import incidents, runbook_versions, runs, suggestions, tasks, timeline
+from storage.database import Database, Tx
+from tests.acting import run_of
+from tests.flowing import LIBRARY, START
 from tests.opened import SECRETS, configured
 
 
@@ -148,6 +155,95 @@ def test_db_upgrade_makes_a_schema_and_twice_is_once(tmp_path, monkeypatch):
     assert muster("db", "upgrade").exit_code == 0
     assert muster("db", "upgrade").exit_code == 0
     assert muster("incident", "list").stdout == "Nothing is open.\n"
+
+
+BAD_RELEASE = LIBRARY.by_id("quality-regression")
+assert BAD_RELEASE is not None
+ROLLBACK = next(action for action in BAD_RELEASE.header.actions if action.cleanup)
+
+
+def opened(tx: Tx) -> Incident:
+    """An incident with a bad release."""
+    assert BAD_RELEASE is not None
+    runbook_versions.keep(tx, BAD_RELEASE, START)
+    given = {
+        "severity": Severity.SEV2,
+        "incident_class": IncidentClass.QUALITY,
+        "match": Match(runbook=BAD_RELEASE.ref, score=1.0, reason="given"),
+    }
+    at = {"began_at": START, "opened_at": START}
+    return incidents.add(tx, Incident.model_validate({"id": 0, "title": "Bad answers", "group_key": "bad", **given, **at}))
+
+
+def rolled_back(tx: Tx) -> ActionRun:
+    """Its rollback, verified, with what it left to be cleaned up: the first is measured, the second is a person's."""
+    assert BAD_RELEASE is not None
+    items = tuple(CleanItem(title=one.title, diagnostic=one.diagnostic, manual=one.manual or "") for one in ROLLBACK.cleanup)
+    at = {"executed_at": START, "exposed_from_at": START - timedelta(hours=2)}
+    about = {"incident_id": opened(tx).id, "runbook": BAD_RELEASE.ref, "step": ROLLBACK.id, "title": ROLLBACK.title}
+    return runs.add(tx, run_of().with_(id=0, state=RunState.VERIFIED, cleanup=items, **at, **about))
+
+
+def test_clean_up_after_a_rollback_is_listed_done_and_explained(database):
+    """What is open is listed with how it is proven; a person's line is ticked once, by name and on the timeline; why says since when."""
+    run = database.write(rolled_back)
+    rows = muster("action", "cleanup", "list").stdout.splitlines()
+    assert [line.split()[:4] for line in rows[1:3]] == [[str(run.id), "1", "INC-1", "measured"], [str(run.id), "2", "INC-1", "open"]]
+    assert rows[1].endswith("measured: must be at least 0.85")
+    done = muster("action", "cleanup", "done", str(run.id), "2")
+    assert (done.exit_code, done.stdout) == (0, f"Noted: {ROLLBACK.cleanup[1].title} is done.\n")
+    assert "done already, by Ben Okafor" in muster("action", "cleanup", "done", str(run.id), "2").stdout
+    ticked = [one for one in database.read(lambda tx: timeline.of(tx, 1)) if one.kind.value == "cleanup.done"]
+    assert [(one.actor.id, one.actor.via) for one in ticked] == [("ben", "cli")]
+    assert ROLLBACK.cleanup[1].title not in muster("action", "cleanup", "list", "INC-1").stdout
+    (whole,) = json.loads(muster("action", "cleanup", "list", "1", "--all", "--json").stdout)["items"]
+    assert [(one["item"], one["number"], one["done_by"]) for one in whole["items"]][:2] == [(0, 1, None), (1, 2, "Ben Okafor")]
+    told = muster("action", "cleanup", "why", str(run.id)).stdout
+    assert f"1 of {len(ROLLBACK.cleanup)} cleaned up." in told
+    assert "from 2026-11-20 00:00 UTC to 2026-11-20 02:00 UTC, for 2 h." in told
+    assert f"{ROLLBACK.id} of quality-regression v" in told
+
+
+def test_clean_up_is_refused_where_the_button_would_be(database):
+    """What is measured cannot be said (4), a line that is not there is wrong usage (2), a run without a list is not there (3)."""
+    run = database.write(rolled_back)
+    plain_run = database.write(lambda tx: runs.add(tx, run.with_(id=0, key="other", cleanup=())))
+    for words, code, said in (
+        (("done", str(run.id), "1"), 4, "it is ticked when the measurement says so."),
+        (("done", str(run.id), "77"), 2, "This clean-up has no such line."),
+        (("done", str(run.id), "0"), 2, ""),
+        (("done", "99", "1"), 3, "There is no run 99."),
+        (("why", str(plain_run.id)), 3, "left nothing to be cleaned up."),
+        (("list", "99"), 0, ""),
+    ):
+        found = muster("action", "cleanup", *words)
+        assert found.exit_code == code, (words, found.output)
+        assert said in found.stderr
+    assert database.read(lambda tx: runs.get(tx, run.id)).cleanup == run.cleanup
+    assert muster("action", "cleanup", "list", "99").stdout == "Nothing is to be cleaned up.\n"
+
+
+def test_what_is_proposed_is_listed_and_stopped(database):
+    """A standing proposal is in the list of actions with when it runs; stop ends it on record, and a second time says so with code 4."""
+    assert BAD_RELEASE is not None
+    incident = database.write(opened)
+    made = Suggestion(
+        id=0, incident_id=incident.id, runbook=BAD_RELEASE.ref, step=ROLLBACK.id, title=ROLLBACK.title, state=SuggestionState.OPEN,
+        level=Level.SUGGEST, by="muster", reason="Grounded is 0.6.", change="answers-v7 7.4 → 7.3", made_at=START,
+    )  # fmt: skip
+    one = database.write(lambda tx: suggestions.add(tx, made))
+    database.write(lambda tx: suggestions.add(tx, made.model_copy(update={"state": SuggestionState.EXPIRED, "reason": "Long ago."})))
+    listed = muster("action", "list", "1").stdout
+    assert "Grounded is 0.6." in listed
+    assert "Long ago." not in listed
+    assert [item["id"] for item in json.loads(muster("action", "list", "1", "--json").stdout)["proposals"]] == [one.id]
+    assert "is not proposed again" in muster("action", "stop", str(one.id)).stdout
+    assert database.read(lambda tx: suggestions.get(tx, one.id)).ended_by == "ben"
+    again = muster("action", "stop", str(one.id))
+    assert (again.exit_code, again.stdout) == (4, "")
+    assert "Not now, says Ben Okafor." in again.stderr
+    assert muster("action", "stop", "99").exit_code == 3
+    assert "PROPOSAL" not in muster("action", "list", "1").stdout
 
 
 @given(st.text())
