@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +96,7 @@ def _answer(connection: socket.socket, *, ends: float) -> str:
             return found.decode("utf-8", "replace")
         found += some
         if len(found) > MOST_BYTES:
-            raise Rejected(f"{WHO} answers with more than {MOST_BYTES:,} bytes.")
+            raise OutcomeUnknown(f"{WHO} answers with more than {MOST_BYTES:,} bytes.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,14 +148,12 @@ class HAProxy(Comparing):
         """Where the key leads now, in HAProxy's memory; what its file says, and which backends there are, stand beside it."""
         left = deadline(timeout)
         field, target = self._field(call)
-        entries = self._entries(field, left=left)
-        if target not in entries:
-            raise TargetMissing(f"{field.map.name} has no key {target}; it has {', '.join(sorted(entries)[:8]) or 'none'}.")
+        backend = _led(self._entries(field, left=left), target, name=field.map.name)
         file = self._in_file(field, target)
-        facts = {"backend": entries[target], "backends": self._backends(left=left), "file": file}
-        if self._persist and file != entries[target]:
+        facts = {"backend": backend, "backends": self._backends(left=left), "file": file}
+        if self._persist and file != backend:
             facts["caveat"] = f"But {field.map.name} says {file or 'nothing'}: change it there, too, or a reload of {WHO} takes it back."
-        return Reading(value=field.value(target, entries[target]), facts=facts)
+        return Reading(value=field.value(target, backend), facts=facts)
 
     def propose(self, call: Call, reading: Reading) -> Proposal:
         """The backend for what is asked, if HAProxy has it and it has a server: a key that leads nowhere answers 503."""
@@ -173,12 +171,25 @@ class HAProxy(Comparing):
         """Change HAProxy's memory if it is as expected, then the file.
 
         Raises:
+            Rejected: somebody changed the file's line since `expected`, and HAProxy has not been reloaded yet: nothing was changed.
             OutcomeUnknown: also where HAProxy uses the value and its file could not be written, so that a reload would take it back.
         """
+        if not self._persist:
+            return super().apply(call, value, expected=expected, key=key, timeout=timeout)
+        field, target = self._field(call)
+        backend = field.backend(target, value)
+        said, says = expected.facts.get("file"), self._in_file(field, target)
+        if said and says and says not in {said, backend}:
+            raise Rejected(
+                f"{field.map.name} was changed meanwhile and now says {says} for {target}, not {said}, and {WHO} was not reloaded since. "
+                "Reload it, or put the line right, and plan again."
+            )
         after = super().apply(call, value, expected=expected, key=key, timeout=timeout)
-        if self._persist:
-            self._write_file(call, value)
-        return after
+        if after.value != value:
+            return after
+        self._write_file(call, value)
+        facts = {name: fact for name, fact in after.facts.items() if name != "caveat"}
+        return after.model_copy(update={"facts": {**facts, "file": backend}})
 
     def probe(self, *, timeout: float) -> str:
         """Which HAProxy answers, and that its maps are there. Changes nothing."""
@@ -224,11 +235,11 @@ class HAProxy(Comparing):
         matches = (_LINE.fullmatch(line) for line in text_of(field.map).splitlines())
         return next((match["value"] for match in matches if match and match["key"] == target), None)
 
-    def _entries(self, field: Field, *, left: Callable[[], float]) -> dict[str, str]:
+    def _entries(self, field: Field, *, left: Callable[[], float]) -> list[tuple[str, str]]:
         said = self._socket.ask(f"show map {field.map}", timeout=left())
         _refuse("" if said.startswith("0x") else said, what=f"map {field.map}")
         rows = [line.split(" ", 2) for line in said.splitlines()]
-        return {row[1]: row[2].strip() for row in rows if len(row) == 3}
+        return [(row[1], row[2].strip()) for row in rows if len(row) == 3]
 
     def _backends(self, *, left: Callable[[], float]) -> dict[str, str]:
         """Every backend with its state, from the statistics (https://docs.haproxy.org/2.6/management.html#9.1)."""
@@ -270,6 +281,21 @@ class HAProxy(Comparing):
                 f"{call.operation} needs a key of {field.map.name} and the name of a backend, without spaces or signs such as ;."
             )
         return field, call.target
+
+
+def _led(entries: Sequence[tuple[str, str]], target: str, *, name: str) -> str:
+    """Where a key leads.
+
+    Raises:
+        TargetMissing: the map does not have it.
+        CallInvalid: it stands there several times; HAProxy would change all of them, and an undo could not tell them apart.
+    """
+    found = [backend for key, backend in entries if key == target]
+    if not found:
+        raise TargetMissing(f"{name} has no key {target}; it has {', '.join(sorted({key for key, _ in entries})[:8]) or 'none'}.")
+    if len(found) > 1:
+        raise CallInvalid(f"{name} has {target} {len(found)} times ({', '.join(found[:8])}); leave one line there, and reload {WHO}.")
+    return found[0]
 
 
 def _refuse(said: str, *, what: str) -> None:

@@ -189,6 +189,53 @@ def test_a_file_that_lags_behind_is_told_and_put_right(proxy: RunningHAProxy) ->
     assert "answers   answers-3" in proxy.retries.read_text()
 
 
+@pytest.mark.parametrize("when", ["before the click", "before the undo"])
+def test_a_file_that_somebody_delivered_anew_is_not_overwritten(when: str, proxy: RunningHAProxy) -> None:
+    """A line that changed while HAProxy was not reloaded is a stranger's, too: neither the click nor the undo touches it."""
+    act = Act(build(proxy), "retries.cap", {"target": "answers", "attempts": 1})
+    plan = act.plan()
+    delivered = haproxy.RETRIES.replace("answers-6", "answers-3")
+    if when == "before the click":
+        proxy.retries.write_text(delivered)
+        refused = act.execute(plan)
+    else:
+        applied = act.execute(plan)
+        assert applied.after is not None
+        assert (applied.after.facts["file"], applied.after.facts.get("caveat")) == ("answers-1", None)
+        proxy.retries.write_text(delivered)
+        refused = act.undo(plan, after=applied.after)
+    assert refused.status is OutcomeStatus.REFUSED
+    assert "retries.map was changed meanwhile and now says answers-3 for answers" in refused.reason
+    assert proxy.retries.read_text() == delivered
+    assert proxy.primary.hits(proxy.url) == (6 if when == "before the click" else 1)
+
+
+def test_a_stranger_right_after_the_change_keeps_the_file(proxy: RunningHAProxy) -> None:
+    """What somebody set between our change and the look at it stands; our value does not go into the file behind their back."""
+
+    def passed_on(command: str) -> str:
+        answer = said(proxy.socket, command)
+        if command.startswith("set map"):
+            proxy.lead("answers", "answers-3")
+        return answer
+
+    with meddled(passed_on) as between:
+        act = Act(build(proxy, socket=between.socket), "retries.cap", {"target": "answers", "attempts": 1})
+        assert act.execute(act.plan()).status is OutcomeStatus.UNKNOWN
+    assert proxy.retries.read_text() == haproxy.RETRIES
+
+
+def test_a_key_that_stands_there_twice_is_not_changed(proxy: RunningHAProxy) -> None:
+    """HAProxy would change every entry of the key at once, and nobody could put the others back."""
+    try:
+        proxy.ask(f"add map {proxy.retries} answers answers-3")
+        with pytest.raises(CallInvalid, match=r"retries\.map has answers 2 times \(answers-6, answers-3\)"):
+            build(proxy, persist=False).read(cap(), timeout=TIMEOUT)
+    finally:
+        proxy.ask(f"del map {proxy.retries} answers")
+        proxy.ask(f"add map {proxy.retries} answers answers-6")
+
+
 def test_a_file_without_the_key_stops_it_before_anything_is_sent(proxy: RunningHAProxy) -> None:
     """A map file that lost its line for the key is named before HAProxy is asked to change anything."""
     act = Act(build(proxy), "retries.cap", {"target": "answers", "attempts": 1})
