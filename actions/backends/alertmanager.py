@@ -15,6 +15,7 @@ from actions.contract import BackendError, CallInvalid, OutcomeUnknown, Rejected
 from actions.kinds import BackendKind, Options, Secrets
 from actions.redaction import redact
 from actions.toolkit.credentials import signed_in
+from actions.toolkit.flags import entry, text
 from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Proposal, Reading
 from runbooks.severity import Tier
@@ -128,7 +129,7 @@ class Alertmanager(Comparing):
         answer = self._wire.send("GET", "/status", timeout=timeout)
         refuse(answer, who=WHO, what="API v2")
         found = answer.json()
-        version = (found.get("versionInfo") or {}).get("version", "unknown") if isinstance(found, Mapping) else "unknown"
+        version = text(entry(found, "versionInfo", "version")) or "unknown"
         return f"{WHO} {version} answers; whether it takes silences from these credentials shows only when one is made."
 
     def _write(self, call: Call, value: Json, *, present: Reading, key: str, timeout: float) -> None:
@@ -206,7 +207,7 @@ def _reading(known: list[Any], alerts: list[Any]) -> Reading:
     A planned silence does not silence yet. Of those in force, `silences` are the ones that Muster made and may end.
     """
     try:
-        changed = {str(one["id"]): datetime.fromisoformat(str(one["updatedAt"])) for one in known}
+        changed = {str(one["id"]): datetime.fromisoformat(str(one["updatedAt"])).astimezone(UTC) for one in known}
         known = sorted(known, key=lambda one: changed[str(one["id"])])
         latest = known[-1] if known else None
         newest = changed[str(latest["id"])] if latest else None
@@ -225,7 +226,7 @@ def _reading(known: list[Any], alerts: list[Any]) -> Reading:
             changed_by=str(latest["createdBy"]) if latest else None,
             changed_at=newest,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Rejected(f"{WHO} describes a silence in a way that cannot be read.") from error
 
 

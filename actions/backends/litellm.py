@@ -14,6 +14,7 @@ from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, Rejected
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import LIMIT_SET, ROUTE_SWITCH
 from actions.toolkit.credentials import signed_in
+from actions.toolkit.flags import text
 from actions.toolkit.wire import Wire, refuse
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
@@ -61,7 +62,7 @@ class LiteLLM(Comparing):
             raise TargetMissing(f"{WHO}'s {kind} {name} has no {field}, so an undo could not restore that; set one in {WHO} first.")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise OutcomeUnknown(f"{WHO} says {value!r} for the {field} of {kind} {name}, which is no number.")
-        return Reading(value={"value": value}, changed_by=row.get("updated_by") if kind == "budget" else None)
+        return Reading(value={"value": value}, changed_by=text(row.get("updated_by")) if kind == "budget" else None)
 
     def propose(self, call: Call, reading: Reading) -> Proposal:
         """The limit, in whole requests or tokens; or the fallbacks, each a model that the proxy has."""
@@ -184,8 +185,8 @@ def _model(call: Call) -> str:
 
 def _switched(call: Call, reading: Reading) -> Proposal:
     model, models = _model(call), reading.facts["models"]
-    text = str(call.arguments["route"]).strip()
-    wanted = [] if text == NONE else [part.strip() for part in text.split(",")]
+    route = str(call.arguments["route"]).strip()
+    wanted = [] if route == NONE else [part.strip() for part in route.split(",")]
     unknown = [one for one in wanted if one not in models]
     if unknown:
         raise CallInvalid(f"{WHO} has no model {', '.join(unknown)}; it has {', '.join(models)}.")

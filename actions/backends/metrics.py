@@ -154,7 +154,7 @@ def _rows(data: Mapping[str, Json]) -> Iterator[dict[str, Any]]:
                 yield from _row(one["metric"], one["value"])
         else:
             raise CallInvalid(f"The query gives a {kind}; write one that gives a single number or one number for each label.")
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Rejected(f"{WHO} does not answer as Prometheus does.") from error
 
 

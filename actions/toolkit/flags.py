@@ -150,7 +150,7 @@ def moment(found: Json) -> datetime | None:
     try:
         if isinstance(found, str):
             at = datetime.fromisoformat(found)
-            return at if at.tzinfo else at.replace(tzinfo=UTC)
+            return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
         if isinstance(found, int | float) and not isinstance(found, bool):
             return datetime.fromtimestamp(found / 1000, UTC)
     except (ValueError, OverflowError, OSError):
