@@ -11,8 +11,10 @@ from typing import Any
 import httpx2
 import pagerduty
 
+from actions.comparing import deadline
 from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, Unreachable
 from actions.kinds import BackendKind, Options, Secrets
+from actions.toolkit.understood import understood
 from actions.toolkit.wire import Answer, refuse
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Proposal, Reading
 from runbooks.severity import Tier
@@ -77,16 +79,26 @@ FOREIGN = (pagerduty.Error, pagerduty.UrlError, httpx2.HTTPError, httpx2.Invalid
 
 
 class _Judged:
-    """Judge every answer as it comes, before the client's own retries (which have no limit for a 429) get to see it."""
+    """Judge every answer as it comes, before the client's own retries (which have no limit for a 429) get to see it.
+
+    `left` is asked before each request, so that several keep the one time limit.
+    """
 
     max_network_attempts = 0
+    left: Callable[[], float]
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for the next request."""
+        return self.left()
 
     def postprocess(self, response: Any) -> None:
-        answer = Answer(status=response.status_code, body=response.content, headers=response.headers)
+        changes = response.request.method != "GET"
+        answer = Answer(status=response.status_code, body=response.content, headers=response.headers, changes=changes)
         refuse(answer, who=WHO, what="such incident or key")
 
 
-class _Events(_Judged, pagerduty.EventsApiV2Client):
+class _Events(_Judged, pagerduty.EventsApiV2Client):  # type: ignore[misc]
     """The Events API, one attempt."""
 
 
@@ -120,8 +132,8 @@ class PagerDuty:
         """The incident's status upstream; nothing is known beforehand about a page."""
         if call.operation == PAGE.name:
             return Reading()
-        with _translating(timeout), self._rest(call, timeout=timeout) as client:
-            return Reading(value=client.rget(f"/incidents/{_incident(call)}")["status"])
+        with _translating(timeout), self._rest(call, timeout=timeout) as client, understood(WHO):
+            return Reading(value=str(client.rget(f"/incidents/{_incident(call)}")["status"]))
 
     def propose(self, call: Call, reading: Reading) -> Proposal:
         """What will be said."""
@@ -133,7 +145,7 @@ class PagerDuty:
         with _translating(timeout):
             if call.operation == PAGE.name:
                 return self._page(call, key=key, timeout=timeout)
-            with self._rest(call, timeout=timeout) as client:
+            with self._rest(call, timeout=timeout) as client, understood(WHO):
                 return _ANSWERS.get(call.operation, _status)(client, call)
 
     def probe(self, *, timeout: float) -> str:
@@ -142,9 +154,10 @@ class PagerDuty:
         if self._token is None:
             return f"No API token: {WHO}'s incidents are not answered. {keys}"
         with _translating(timeout), _Rest(self._token(), base_url=self._api_url, **self._options()) as client:
-            client.timeout = timeout  # type: ignore[assignment]  # passed on to httpx2, which takes fractions
-            abilities = client.rget("/abilities")
-        return f"{WHO} lets the API token in; the account has {len(abilities)} abilities. {keys}"
+            client.left = deadline(timeout)
+            with understood(WHO):
+                count = len(client.rget("/abilities"))
+        return f"{WHO} lets the API token in; the account has {count} abilities. {keys}"
 
     def _page(self, call: Call, *, key: str, timeout: float) -> Reading:
         said = call.arguments
@@ -153,7 +166,7 @@ class PagerDuty:
             raise NotPermitted(f"No routing key is configured for {said['to']}.")
         link = [{"href": said["link"], "text": "Open the incident"}] if said.get("link") else None
         with _Events(routing_key(), base_url=self._events_url, **self._options()) as client:
-            client.timeout = timeout  # type: ignore[assignment]  # passed on to httpx2, which takes fractions
+            client.left = deadline(timeout)
             client.trigger(
                 str(said["summary"])[:MOST_SUMMARY],
                 str(said["source"])[:MOST_SUMMARY],
@@ -168,7 +181,7 @@ class PagerDuty:
         if self._token is None:
             raise NotPermitted("No API token of PagerDuty is configured; it cannot be answered.")
         client = _Rest(self._token(), default_from=str(call.arguments["by"]), base_url=self._api_url, **self._options())
-        client.timeout = timeout  # type: ignore[assignment]  # passed on to httpx2, which takes fractions
+        client.left = deadline(timeout)
         return client
 
     def _options(self) -> dict[str, Any]:
@@ -211,13 +224,13 @@ def _incident(call: Call) -> str:
 def _status(client: Any, call: Call) -> Reading:
     wanted = _STATUS[call.operation]
     found = client.rput(f"/incidents/{_incident(call)}", json={"type": "incident_reference", "status": wanted})
-    return Reading(value=found["status"])
+    return Reading(value=str(found["status"]))
 
 
 def _note(client: Any, call: Call) -> Reading:
     """Write the note unless the incident carries it already: PagerDuty takes no idempotency key for notes."""
-    text, path = str(call.arguments["text"])[:MOST_NOTE], f"/incidents/{_incident(call)}/notes"
-    if text not in [note.get("content") for note in client.rget(path)[:MOST_NOTES]]:
+    text, path = str(call.arguments["text"])[:MOST_NOTE].strip(), f"/incidents/{_incident(call)}/notes"
+    if text not in [str(note.get("content")).strip() for note in client.rget(path)[:MOST_NOTES]]:
         client.rpost(path, json={"content": text})
     return Reading(value="sent")
 

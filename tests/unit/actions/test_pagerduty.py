@@ -1,3 +1,4 @@
+import contextlib
 import inspect
 import json
 from collections.abc import Callable
@@ -104,6 +105,43 @@ def test_a_note_that_is_there_is_not_written_again() -> None:
         assert [request.method for request in pagerduty.requests] == methods
 
 
+def test_a_note_is_known_again_without_its_outer_spaces() -> None:
+    """A far side that keeps a note without its outer spaces is not given it once more at the next attempt."""
+    pagerduty = Vendor(accepted)
+    send(pagerduty.backend(), Call(operation="incident.note", arguments={**ACKNOWLEDGE.arguments, "text": " already here\n"}))
+    assert [request.method for request in pagerduty.requests] == ["GET"]
+
+
+RESPONDERS = Call(operation="page.responders", arguments={**ACKNOWLEDGE.arguments, "responders": "PBEN001", "text": "help"})
+NOTE = Call(operation="incident.note", arguments={**ACKNOWLEDGE.arguments, "text": "new"})
+
+
+@pytest.mark.parametrize("call", [ACKNOWLEDGE, NOTE, RESPONDERS], ids=lambda call: str(call.operation))
+@pytest.mark.parametrize(
+    "body", [None, [], "x", 7, {}, {"incident": None}, {"incident": [None]}, {"notes": 7}, {"notes": [None]}, {"notes": {}}]
+)
+def test_an_answer_of_another_shape_is_unknown_and_no_crash(call: Call, body: Any) -> None:
+    """Whatever stands in an answer, it ends in an error for people: the change may have been made."""
+    backend = Vendor(lambda _: httpx2.Response(200, json=body)).backend()
+    for work in (lambda: send(backend, call), lambda: backend.read(call, timeout=5), lambda: backend.probe(timeout=5)):
+        with contextlib.suppress(BackendError):
+            work()
+
+
+def test_several_requests_keep_one_time_limit() -> None:
+    """Adding responders asks three times; each has only what the ones before it left."""
+    limits: list[float] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        limits.append(request.extensions["timeout"]["read"])
+        users = {"users": [{"id": "PANA", "email": "ana@example.com"}], "more": False}
+        return httpx2.Response(200, json=users if request.url.path == "/users" else {"incident": {}})
+
+    send(Vendor(answer).backend(), RESPONDERS)
+    assert len(limits) == 3
+    assert 5 > limits[0] > limits[1] > limits[2]
+
+
 @pytest.mark.parametrize("incident", ["../services/X", "P1/notes", "", "P1?x", "Pé"])
 def test_an_id_from_outside_stays_an_id(incident: str) -> None:
     """What came as an incident's id cannot become another path."""
@@ -117,7 +155,7 @@ def test_an_id_from_outside_stays_an_id(incident: str) -> None:
     ("status", "expected"),
     [
         (400, Rejected), (401, NotPermitted), (403, NotPermitted), (404, TargetMissing), (429, Throttled), (500, OutcomeUnknown),
-        (503, OutcomeUnknown), (302, Rejected),
+        (503, OutcomeUnknown), (302, OutcomeUnknown),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("call", [PAGE, ACKNOWLEDGE], ids=["page", "acknowledge"])
