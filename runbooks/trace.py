@@ -29,6 +29,7 @@ class Trace(Value):
     started_at: Moment | None = None
     executed_at: Moment | None = None
     verdict: Verdict | None = None
+    verdict_at: Moment | None = None
     verify_until_at: Moment | None = None
     value_after: float | None = None
     measured: bool = False
@@ -56,6 +57,7 @@ class Trace(Value):
             started_at=run.started_at,
             executed_at=run.executed_at,
             verdict=run.verdict,
+            verdict_at=run.verdict_at,
             verify_until_at=run.verify_until_at,
             value_after=run.value_after,
             measured=bool(run.samples),

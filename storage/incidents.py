@@ -78,6 +78,11 @@ def due(tx: Tx, now: datetime, limit: int = 100) -> list[Incident]:
     return _shelf.due(tx, now, limit)
 
 
+def watched(tx: Tx) -> int:
+    """How many incidents a sweep will look at again."""
+    return int(tx.execute(select(func.count()).select_from(table).where(table.c.next_at.is_not(None))).scalar_one())
+
+
 def open_ones(tx: Tx, *, drills: bool | None = None) -> list[Incident]:
     """Open incidents by id; `drills` True or False narrows them to rehearsals or to the rest."""
     return _shelf.where(tx, _is_open, *_drills(drills))

@@ -1,9 +1,12 @@
 """What diagnostics answered, incident by incident."""
 
+from collections.abc import Collection, Mapping
+
 from sqlalchemy import func, select
 
 from runbooks.operation import Measurement
 from storage.convert import body_of, value_of
+from storage.tables import incidents
 from storage.tables import measurements as table
 from storage.transaction import Tx
 
@@ -24,6 +27,25 @@ def latest(tx: Tx, incident_id: int) -> dict[str, Measurement]:
     return {
         row.diagnostic: value_of(Measurement, row) for row in tx.execute(select(table).where(table.c.id.in_(last)).order_by(table.c.id))
     }
+
+
+def newest(tx: Tx, wanted: Mapping[str, Collection[int]]) -> dict[tuple[int, str], Measurement]:
+    """The last answers of several diagnostics, each of several incidents, by both: one query for every diagnostic.
+
+    However much was measured, the newest row of each is found from the end of its incident's index.
+    """
+    found: dict[tuple[int, str], Measurement] = {}
+    for diagnostic, numbers in wanted.items():
+        last = (
+            select(table.c.id)
+            .where(table.c.incident_id == incidents.c.id, table.c.diagnostic == diagnostic)
+            .order_by(table.c.id.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        rows = tx.execute(select(table).where(table.c.id.in_(select(last).where(incidents.c.id.in_(numbers)))))
+        found |= {(row.incident_id, diagnostic): value_of(Measurement, row) for row in rows}
+    return found
 
 
 def of_incident(tx: Tx, incident_id: int, *, diagnostic: str | None = None) -> list[Measurement]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, literal_column, or_, select
 
 from runbooks.run import BEFORE_RUNNING, RunState
 from runbooks.trace import Trace
@@ -31,6 +31,7 @@ _FIELDS = (
     "started_at",
     "executed_at",
     "verdict",
+    "verdict_at",
     "verify_until_at",
     "value_after",
     "undo_requested_by",
@@ -66,6 +67,11 @@ def since(tx: Tx, moment: datetime, *, drill_id: int | None, target: str | None 
 def in_states(tx: Tx, states: Iterable[RunState], *, drill_id: int | None) -> list[Trace]:
     """Runs of one world that are in one of these states, by id."""
     return _read(tx, _of_world(drill_id).where(_in(states)))
+
+
+def of_open(tx: Tx, states: Iterable[RunState]) -> list[Trace]:
+    """Runs of all open incidents that are in one of these states, by id."""
+    return _read(tx, _SELECT.where(incidents.c.status != literal_column("'resolved'"), _in(states)).order_by(table.c.id))
 
 
 def of_action(tx: Tx, runbook: str, step: str, *, since: datetime) -> list[Trace]:

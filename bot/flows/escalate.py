@@ -1,5 +1,6 @@
 """Somebody must know: the runbook's escalation rules by sweep, paging through the runner like every effect (path D)."""
 
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -11,12 +12,12 @@ from bot.settlement import Buried, Postponed, Settled, Settlement
 from runbooks.errors import MusterError
 from runbooks.escalation import Escalation, Facts, due
 from runbooks.incident import Incident
-from runbooks.operation import Call, OutcomeStatus
+from runbooks.operation import Call, Measurement, OutcomeStatus
 from runbooks.run import RunState
 from runbooks.runbook import Runbook
 from runbooks.severity import IncidentClass, Severity
 from runbooks.timeline import EntryKind
-from storage import incidents, ledger, measurements, runs, tasks
+from storage import incidents, ledger, measurements, tasks, traces
 from storage.database import Tx
 from storage.errors import StorageError
 from storage.tasks import NewTask, Task
@@ -25,13 +26,14 @@ log = structlog.get_logger(__name__)
 
 PAGE_TIMEOUT = 10.0
 DOUBTED_AFTER = 3  # attempts without a trustworthy answer before people are told, some fifteen seconds later
+COST = "USD/h"  # the unit of what `cost_over` asks about
 _PAGE_SEVERITY = {Severity.SEV1: "critical", Severity.SEV2: "error", Severity.SEV3: "warning", Severity.SEV4: "info"}
 
 
 def sweep(ctx: Context) -> int:
     """Fire every rule that has become due, each once for an incident. Looks first, so that most turns write nothing."""
     now = ctx.now()
-    waiting = ctx.read(lambda tx: [incident.id for incident in incidents.open_ones(tx) if _may_be_due(tx, ctx, incident, now=now)])
+    waiting = ctx.read(lambda tx: _waiting(tx, ctx, now=now))
     fired = 0
     for number in waiting:
         try:
@@ -49,7 +51,7 @@ def _page_unrecorded(ctx: Context, incident_id: int, *, now: datetime) -> int:
 
     The rule stays due, so that the ordinary way writes it and pages again under the same key, which nobody notices.
     """
-    incident, fired = ctx.read(lambda tx: (incidents.get(tx, incident_id), _due(tx, ctx, incidents.get(tx, incident_id), now=now)))
+    incident, fired = ctx.read(lambda tx: (found := incidents.get(tx, incident_id), _due(tx, ctx, [found], now=now).get(found.id, [])))
     paged = 0
     for escalation in fired:
         key = page_key(incident, escalation.rule)
@@ -67,25 +69,41 @@ def page_key(incident: Incident, rule: int) -> str:
     return f"page:{incident.id}:{incident.match.runbook.id}:{rule}"
 
 
+def _waiting(tx: Tx, ctx: Context, *, now: datetime) -> list[int]:
+    """The incidents of which a rule is due. They are asked about together, and one by one where one of them cannot be read."""
+    open_ones = incidents.open_ones(tx)
+    try:
+        return list(_due(tx, ctx, open_ones, now=now))
+    except MusterError:
+        return [incident.id for incident in open_ones if _may_be_due(tx, ctx, incident, now=now)]
+
+
 def _may_be_due(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> bool:
     try:
-        return bool(_due(tx, ctx, incident, now=now))
+        return bool(_due(tx, ctx, [incident], now=now))
     except MusterError:
         log.exception("escalate.failed", incident=incident.id)
         return False
 
 
-def _due(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> list[Escalation]:
-    """The rules that are due and have not fired; a rule is known by its runbook and its place in it."""
-    if not ctx.policy.escalates(incident.severity):
-        return []
-    runbook = ctx.shelf.pinned(tx, incident.match.runbook)
-    rules = runbook.header.escalation
-    if all(_mark(incident, rule) in incident.escalated for rule in range(len(rules))):
-        return []
-    return [
-        item for item in due(incident, rules, facts(tx, incident, runbook), now=now) if _mark(incident, item.rule) not in incident.escalated
-    ]
+def _due(tx: Tx, ctx: Context, found: Sequence[Incident], *, now: datetime) -> dict[int, list[Escalation]]:
+    """The rules that are due and have not fired, by incident; a rule is known by its runbook and its place in it.
+
+    Nothing is read of an incident whose rules have all fired, and of the others only what their rules ask about.
+    """
+    pending: list[tuple[Incident, Runbook]] = []
+    for incident in found:
+        if ctx.policy.escalates(incident.severity):
+            runbook = ctx.shelf.pinned(tx, incident.match.runbook)
+            if any(_mark(incident, index) not in incident.escalated for index in range(len(runbook.header.escalation))):
+                pending.append((incident, runbook))
+    known = facts(tx, pending)
+    answer: dict[int, list[Escalation]] = {}
+    for incident, runbook in pending:
+        held = due(incident, runbook.header.escalation, known[incident.id], now=now)
+        if fresh := [item for item in held if _mark(incident, item.rule) not in incident.escalated]:
+            answer[incident.id] = fresh
+    return answer
 
 
 def _mark(incident: Incident, rule: int) -> str:
@@ -94,7 +112,7 @@ def _mark(incident: Incident, rule: int) -> str:
 
 def _fire(tx: Tx, *, ctx: Context, incident_id: int, now: datetime) -> int:
     incident = incidents.get(tx, incident_id)
-    fired = _due(tx, ctx, incident, now=now)
+    fired = _due(tx, ctx, [incident], now=now).get(incident_id, [])
     for escalation in fired:
         incident = _escalate(tx, incident, escalation, now=now)
     return len(fired)
@@ -121,17 +139,37 @@ def _escalate(tx: Tx, incident: Incident, escalation: Escalation, *, now: dateti
     return save(tx, before=incident, after=after, entries=said, now=now, tasks_too=[NewTask(key=key, kind="page", args=args)])
 
 
-def facts(tx: Tx, incident: Incident, runbook: Runbook) -> Facts:
-    """What the rules may ask about, from what was measured and run."""
-    failed = [run.verdict_at for run in runs.of_incident(tx, incident.id) if run.state is RunState.FAILED and run.verdict_at]
-    measured = measurements.latest(tx, incident.id)
-    customers = measured.get(runbook.header.first_screen.customers)
+def facts(tx: Tx, pending: Sequence[tuple[Incident, Runbook]]) -> dict[int, Facts]:
+    """What the rules ask about, from what was measured and run, by incident: as many queries for hundreds of incidents as for one."""
+    wanted: dict[str, set[int]] = {}
+    failed: dict[int, datetime] = {}
+    asked: set[str] = set()
+    for incident, runbook in pending:
+        mine = {rule.if_ for rule in runbook.header.escalation}
+        asked |= mine
+        for diagnostic in _measured_for(runbook, mine):
+            wanted.setdefault(diagnostic, set()).add(incident.id)
+    for run in traces.of_open(tx, {RunState.FAILED}) if "verification_failed" in asked else ():
+        if run.verdict_at is not None:
+            failed[run.incident_id] = min(run.verdict_at, failed.get(run.incident_id, run.verdict_at))
+    measured = measurements.newest(tx, wanted)
+    return {incident.id: _facts(incident, runbook, measured, failed.get(incident.id)) for incident, runbook in pending}
+
+
+def _measured_for(runbook: Runbook, asked: Collection[str]) -> list[str]:
+    """The diagnostics that rules of these kinds ask about."""
+    customers = [runbook.header.first_screen.customers] if "customers_over" in asked else []
+    return [*customers, *(item.id for item in runbook.header.diagnostics if item.unit == COST and "cost_over" in asked)]
+
+
+def _facts(incident: Incident, runbook: Runbook, measured: Mapping[tuple[int, str], Measurement], failed_at: datetime | None) -> Facts:
+    customers = measured.get((incident.id, runbook.header.first_screen.customers))
     rows = customers.result.get("rows") if customers and isinstance(customers.result, dict) else None
-    cost = next((item.value for item in measured.values() if item.unit == "USD/h"), None)
+    costs = (measured.get((incident.id, item.id)) for item in runbook.header.diagnostics if item.unit == COST)
     return Facts(
-        verification_failed_at=min(failed, default=None),
+        verification_failed_at=failed_at,
         customers=len(rows) if rows is not None else None,
-        cost_per_hour=cost,
+        cost_per_hour=next((item.value for item in costs if item), None),
         data_at_risk=incident.incident_class is IncidentClass.DATA,
         safety_breach=incident.incident_class is IncidentClass.SAFETY,
     )

@@ -1,7 +1,7 @@
 """The first minutes: the card stands, the diagnosis collects itself, people take it (mission B, E1)."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot.flows.context import Context
 from bot.flows.drawing import card
@@ -27,6 +27,9 @@ STATE = "state:"
 """What the name of a reading begins with that says how a target stands; it is no diagnostic of the runbook."""
 
 THREADS = 6
+DIAGNOSES = 120
+"""How many a minute are begun again, all incidents together: the systems that are asked have enough to do in a storm."""
+
 DIAGNOSTIC_TIMEOUT = 8.0
 """Seconds for one diagnostic. All run at once, so the card has its answers well within the 30 s of mission B3."""
 
@@ -203,17 +206,21 @@ def answer_upstream(ctx: Context, task: Task) -> Settlement:
 
 
 def remeasure(ctx: Context) -> int:
-    """Sweep: measure again what is open and not over, so that the card never shows an old number as if it were new."""
+    """Sweep: measure again what is open and not over, so that the card never shows an old number as if it were new.
+
+    The more incidents are measured, the more seldom each is; and none is promised a second time while the first promise still waits.
+    """
 
     def work(tx: Tx) -> int:
         now, count = ctx.now(), 0
+        every = max(ctx.policy.measure_every, timedelta(minutes=incidents.watched(tx) / DIAGNOSES))
         for incident in incidents.due(tx, now, limit=50):
-            later = now + ctx.policy.measure_every if now - incident.opened_at < ctx.policy.measure_for else None
+            later = now + every if now - incident.opened_at < ctx.policy.measure_for else None
             incidents.wake(tx, incident.id, later)
             if now - incident.opened_at >= ctx.policy.measure_every:
-                slot = int(now.timestamp() // ctx.policy.measure_every.total_seconds())
-                args = {"incident": incident.id, "round": slot}
-                tasks.enqueue(tx, NewTask(key=f"diagnose:{incident.id}:{slot}", kind="diagnose", args=args))
+                slot = int(now.timestamp() // every.total_seconds())
+                key, args = f"diagnose:{incident.id}", {"incident": incident.id, "round": slot}
+                tasks.enqueue(tx, NewTask(key=f"{key}:{slot}", kind="diagnose", args=args, lane=key, folds=True))
             count += 1
         return count
 

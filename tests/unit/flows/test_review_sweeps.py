@@ -3,16 +3,20 @@
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import event
 
-from bot.flows import mitigate, receive
+from bot.flows import escalate, mitigate, receive, respond
 from bot.flows.context import Context
 from bot.flows.sweeping import PUT_OFF, each
+from runbooks.incident import Match
+from runbooks.operation import Measurement
 from runbooks.run import Mitigation, MitigationEnd, RunState
-from storage import incidents, mitigations, runs
+from runbooks.severity import Severity
+from storage import incidents, measurements, mitigations, runbook_versions, runs, tasks
 from storage.database import Database, Tx
 from storage.errors import StorageUnavailable
 from tests import acting
-from tests.flowing import START, StandingClock, alert, context
+from tests.flowing import LIBRARY, START, StandingClock, alert, context
 
 
 @pytest.fixture
@@ -67,6 +71,74 @@ def test_what_a_failed_row_had_written_is_taken_back(ctx: Context) -> None:
 
     ctx.write(lambda tx: each(tx, [item], lambda _item: half(tx), put_off=lambda one: mitigations.wake(tx, one.id, None)))
     assert ctx.read(lambda tx: mitigations.get(tx, item.id)).owner == "nobody"
+
+
+def _many(ctx: Context, count: int) -> None:
+    """So many open incidents that are measured: of a spike in cost, one in five with an action that failed."""
+    runbook = LIBRARY.by_id("cost-spike")
+    assert runbook is not None
+
+    def work(tx: Tx) -> None:
+        runbook_versions.keep(tx, runbook, seen_at=START)
+        (first,) = receive.fold(tx, ctx, [alert("first")], now=START)
+        match = Match(runbook=runbook.ref, score=1.0, reason="given")
+        for number in range(count):
+            made = incidents.add(tx, first.model_copy(update={"group_key": f"g{number}", "match": match, "severity": Severity.SEV3}))
+            incidents.wake(tx, made.id, START)
+            cost = Measurement(diagnostic="per-hour", title="Spend", value=float(number * 10), unit="USD/h", text="", measured_at=START)
+            for value in (5000.0, cost.value):
+                measurements.add(tx, made.id, cost.model_copy(update={"value": value}))
+            if number % 5 == 0:
+                failed = acting.run_of(run_id=0, state=RunState.FAILED)
+                runs.add(tx, failed.with_(incident_id=made.id, key=f"k{made.id}", verdict_at=START))
+
+    ctx.write(work)
+
+
+def test_escalation_asks_no_more_for_hundreds_of_incidents_than_for_a_few(ctx: Context, clock: StandingClock) -> None:
+    """Each turn looks at all that is open: with as many queries, and each incident by its own newest facts."""
+    asked = []
+    for more in (20, 130):
+        _many(ctx, more)
+        seen: list[str] = []
+
+        def look(tx: Tx, seen: list[str] = seen) -> dict[int, list[str]]:
+            open_ones = [one for one in incidents.open_ones(tx) if one.match.runbook.id == "cost-spike"]
+            pending = [(one, ctx.shelf.pinned(tx, one.match.runbook)) for one in open_ones]
+            event.listen(tx, "before_cursor_execute", lambda *said: seen.append(str(said[2])))
+            found = escalate.facts(tx, pending)
+            return {number: [str(facts.cost_per_hour), str(facts.verification_failed_at)] for number, facts in found.items()}
+
+        found = list(ctx.read(look).values())[-more:]
+        asked.append(len(seen))
+        assert found == [[str(number * 10.0), str(START if number % 5 == 0 else None)] for number in range(more)]
+    assert asked == [2, 2]
+
+
+def test_diagnoses_keep_to_their_number_however_many_incidents_are_open(ctx: Context, clock: StandingClock) -> None:
+    """Many incidents are measured more seldom each, and every one of them in its turn."""
+    _many(ctx, 300)
+    measured: list[list[int]] = []
+    for _ in range(10):
+        for _ in range(6):
+            clock.pass_(seconds=10)
+            respond.remeasure(ctx)
+        claimed = ctx.write(lambda tx: tasks.claim(tx, 1000, 45.0, kinds=["diagnose"]))
+        for task in claimed:
+            ctx.write(lambda tx, task=task: tasks.settle(tx, task))
+        measured.append([int(task.args["incident"]) for task in claimed])
+    assert sum(len(minute) for minute in measured[5:]) <= 5 * respond.DIAGNOSES * 1.1
+    assert len({number for minute in measured[5:] for number in minute}) == 301
+
+
+def test_a_diagnosis_that_waits_is_not_promised_again(ctx: Context, clock: StandingClock) -> None:
+    """Where nobody comes to measure, the promises do not pile up."""
+    _many(ctx, 3)
+    for _ in range(20):
+        clock.pass_(minutes=1)
+        respond.remeasure(ctx)
+    claimed = ctx.write(lambda tx: tasks.claim(tx, 1000, 45.0, kinds=["diagnose"]))
+    assert sorted(task.args["round"] != 1 for task in claimed) == [False, True, True, True, True]
 
 
 def test_an_outage_is_no_fault_of_the_row(ctx: Context) -> None:
