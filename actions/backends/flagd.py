@@ -16,12 +16,13 @@ from actions.comparing import TimeUp, deadline
 from actions.contract import Conflict, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Unreachable
 from actions.kinds import BackendKind, Options, Secrets
 from actions.toolkit.flags import OPERATIONS, Flags, entry, flag_name, text
-from actions.toolkit.rewriting import locked, parsed, put, text_of, with_scalars
+from actions.toolkit.rewriting import locked, parsed, put, text_of, time_of, with_scalars
 from runbooks.operation import Call, Reading
 from runbooks.value import Json
 
 STATES = {True: "ENABLED", False: "DISABLED"}
 YAML = {".yaml", ".yml"}
+MOST_PIECES = 500_000  # of one definition
 LATER = 1_000_000  # nanoseconds by which a file is newer at least: readers compare its times
 
 _DECODER = json.JSONDecoder()
@@ -66,7 +67,7 @@ class Flagd(Flags):
         if now.revision != present.revision:  # an editor knows no lock
             raise Conflict(f"Someone else changed flag {flag} in {self._file} meanwhile.", current=now)
         changed = self._changed(found, flag, STATES[bool(value)])
-        before = file.stat().st_mtime_ns
+        before = time_of(file)
         put(file, changed)
         _newer(file, before)
 
@@ -84,12 +85,22 @@ class Flagd(Flags):
         state = entry(flags[flag], "state")
         if state not in STATES.values():
             raise Rejected(f"{self._file}: the state of flag {flag} is neither ENABLED nor DISABLED. Mend the file first.")
-        definition = json.dumps(flags[flag], sort_keys=True, default=str).encode()
         return Reading(
             value=state == STATES[True],
             facts={"default": text(entry(flags[flag], "defaultVariant"))},
-            revision=hashlib.sha256(definition).hexdigest()[:16],
+            revision=self._digest(flags[flag]),
         )
+
+    def _digest(self, definition: Json) -> str:
+        found = hashlib.sha256()
+        try:
+            for number, piece in enumerate(_pieces(definition)):
+                if number > MOST_PIECES:
+                    raise Rejected(f"{self._file} repeats its parts by aliases without end. Write them out.")
+                found.update(piece.encode(errors="backslashreplace"))
+        except RecursionError as error:
+            raise Rejected(f"{self._file} holds a flag that holds itself by an alias. Mend the file first.") from error
+        return found.hexdigest()[:16]
 
     def _flags(self, found: str) -> Mapping[str, Json]:
         try:
@@ -111,6 +122,23 @@ class Flagd(Flags):
     def _real(self) -> Path:
         """The file itself where the configured one is a link: the link stays."""
         return Path(os.path.realpath(self._file))
+
+
+def _pieces(found: Json) -> Iterator[str]:
+    """A definition piece by piece, the same for the same content; YAML's keys may be of any kind: it takes `on` for a truth value."""
+    if isinstance(found, Mapping):
+        yield "{"
+        for key in sorted(found, key=lambda one: (type(one).__name__, str(one))):
+            yield f"{key!r}:"
+            yield from _pieces(found[key])
+        yield "}"
+    elif isinstance(found, list):
+        yield "["
+        for one in found:
+            yield from _pieces(one)
+        yield "]"
+    else:
+        yield f"{found!r},"
 
 
 def _newer(file: Path, before: int) -> None:

@@ -35,6 +35,14 @@ def text_of(path: Path) -> str:
         raise _refused(path, error, what="read") from error
 
 
+def time_of(path: Path) -> int:
+    """When the file was last written, in nanoseconds since 1970; errors as those of `text_of`."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise _refused(path, error, what="read") from error
+
+
 @contextmanager
 def locked(path: Path, *, left: Callable[[], float]) -> Iterator[None]:
     """Be the only Muster that changes files in this folder. The lock ends with the process, however it ends.
@@ -47,7 +55,7 @@ def locked(path: Path, *, left: Callable[[], float]) -> Iterator[None]:
     except OSError as error:
         raise _refused(path, error, what="opened") from error
     try:
-        while not _taken(folder):
+        while not _taken(folder, path):
             left()
             time.sleep(PAUSE)
         yield
@@ -55,11 +63,13 @@ def locked(path: Path, *, left: Callable[[], float]) -> Iterator[None]:
         os.close(folder)
 
 
-def _taken(folder: int) -> bool:
+def _taken(folder: int, path: Path) -> bool:
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:  # some network file systems know no locks
+        raise _refused(path, error, what="locked") from error
     return True
 
 
@@ -108,7 +118,7 @@ def parsed(text: str, *, name: str) -> object:
     """
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError for a date that is none
         raise Rejected(f"{name} is neither YAML nor JSON.") from error
 
 
@@ -121,7 +131,7 @@ def with_scalars(text: str, changes: Mapping[Place, str], *, name: str) -> str:
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise Rejected(f"{name} is neither YAML nor JSON.") from error
     shared = _shared(root)
     spans = sorted(((*_span(root, place, shared, name=name), put_there) for place, put_there in changes.items()), reverse=True)

@@ -1,5 +1,6 @@
 """flagd's files of flag definitions, and what OpenFeature's own provider sees of them."""
 
+import errno
 import fcntl
 import json
 import os
@@ -253,6 +254,55 @@ def test_a_file_that_makes_no_sense_is_left_alone(broken: str, words: str, tmp_p
         night(build(file)).plan()
     assert refused.value.reason == "rejected"
     assert file.read_text() == broken
+
+
+def test_yaml_s_truth_values_as_names_are_no_crash(tmp_path: Path) -> None:
+    """YAML 1.1 reads an unquoted `on` as a truth value: such variants beside others are read, noticed when changed, and left as they are."""
+    file = tmp_path / "flags.yaml"
+    written = f"flags:\n  {FLAG}:\n    state: ENABLED\n    variants: {{on: 1, off: 2, blue: 3}}\n    defaultVariant: on\n"
+    file.write_text(written)
+    story = night(build(file))
+    plan = story.plan()
+    file.write_text(written.replace("off: 2", "off: 4"))
+    assert story.click(plan).status is OutcomeStatus.REFUSED
+    file.write_text(written)
+    assert story.click(story.plan()).status is OutcomeStatus.APPLIED
+    assert file.read_text() == written.replace("ENABLED", "DISABLED")
+
+
+BOMB = "".join(f"    p{number}: &p{number} [{', '.join([f'*p{number - 1}'] * 10 if number else ['1'] * 10)}]\n" for number in range(9))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("    when: 2026-13-45\n", "neither YAML nor JSON"),
+        (f"    deep: {'[' * 3000}{']' * 3000}\n", "neither YAML nor JSON"),
+        (BOMB, "repeats its parts by aliases without end"),
+        ("    parts: &whole [1, *whole]\n", "holds itself by an alias"),
+    ],
+    ids=["date", "deep", "bomb", "circle"],
+)
+def test_yaml_beyond_reason_is_refused_in_words(more: str, words: str, tmp_path: Path) -> None:
+    """A date that is none, nesting without end, and aliases that repeat or hold themselves are no crash."""
+    file = tmp_path / "flags.yaml"
+    file.write_text(f"flags:\n  {FLAG}:\n    state: ENABLED\n{more}")
+    with pytest.raises(Rejected, match=words):
+        build(file).read(disable(), timeout=PATIENCE)
+
+
+def test_a_file_system_without_locks_is_a_refusal(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be locked nothing is changed, and the sentence says why."""
+
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    story = night(build(file))
+    plan = story.plan()
+    monkeypatch.setattr(fcntl, "flock", none)
+    refused = story.click(plan)
+    assert refused.status is OutcomeStatus.REFUSED
+    assert "cannot be locked: No locks available" in refused.reason
 
 
 def test_a_state_written_twice_is_left_alone(tmp_path: Path) -> None:
