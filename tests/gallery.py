@@ -187,8 +187,8 @@ def cleaning(*items: CleanItem, state: RunState = RunState.VERIFIED, **update: o
     values: dict[str, object] = {
         "incident": incident(),
         "run": done,
-        "shown": tuple(item.manual or "measured: must be under 1" for item in items),
-        "exposed": "What it took away had its effect from 2026-11-20 08:10 UTC to 2026-11-20 10:08 UTC, for 1 h 58 min.",
+        "shown": tuple(item.manual or "measured, must be under 1" for item in items),
+        "exposed": "What it replaced was live from 2026-11-20 08:10 UTC to 2026-11-20 10:08 UTC, for 1 h 58 min.",
         "people": {"ana": "Ana Reyes", "eve": "Eve <!here>"},
     }
     return CleanUpMessage.model_validate({**values, **update})
@@ -316,7 +316,7 @@ def proposal(state: SuggestionState = SuggestionState.OPEN, *, by: str = "Muster
         "id": 3, "incident_id": 42, "runbook": REF, "step": "scale-out", "title": SCALE, "state": state,
         "level": Level.AUTOMATIC if counting else Level.SUGGEST, "by": "muster", "reason": "p99 is 3.1 s, 24 % above the hour before.",
         "change": "inference/reranker-v3 2 → 4 replicas", "made_at": NOW, "runs_at": NOW + minutes(2) if counting else None,
-        "note": "" if counting else "3 of 5 clean runs until it may run by itself.", "ended_at": NOW if outcome else None,
+        "note": "" if counting else "It may run by itself after 5 clean runs; it has 3.", "ended_at": NOW if outcome else None,
     }  # fmt: skip
     one = Suggestion(**{**given, **update})
     buttons = ("stop", "run") if counting else ("look", "not_now") if one.stands else ()

@@ -34,7 +34,7 @@ class CleanUpLine(Value):
 
 
 class CleanUp(Value):
-    """The checklist of one run. `exposed` says how long what it took away had its effect, `over` why nothing is to be done any more."""
+    """The checklist of one run. `exposed` says how long what it replaced was live, `over` why nothing is to be done any more."""
 
     run: int
     incident_id: int

@@ -52,7 +52,7 @@ def done(
 
 @app.command("why")
 def why(run: Run, as_json: Json = False) -> None:
-    """Why a run's list is there: what was taken away, how long it had its effect, and what each line waits for."""
+    """Why a run's list is there: how long what it replaced was live, and what each line waits for."""
     with session() as muster:
         show(muster.get(f"/runs/{run}/cleanup"), as_json, _why)
 

@@ -80,12 +80,12 @@ def _last_change(tx: Tx, run: ActionRun, incident: Incident) -> datetime | None:
 
 
 def exposure(run: ActionRun) -> str:
-    """From when until when what was taken away had its effect, in a sentence; empty where that is not known."""
+    """From when until when what was replaced was live, in a sentence; empty where that is not known."""
     since, until = run.exposed_from_at, run.executed_at
     if since is None or until is None or until <= since:
         return ""
     lasted = in_words((until - since).total_seconds())
-    return f"What it took away had its effect from {since:%Y-%m-%d %H:%M} UTC to {until:%Y-%m-%d %H:%M} UTC, for {lasted}."
+    return f"What it replaced was live from {since:%Y-%m-%d %H:%M} UTC to {until:%Y-%m-%d %H:%M} UTC, for {lasted}."
 
 
 def check(ctx: Context, task: Task) -> Settlement:
@@ -228,8 +228,8 @@ def _shown(item: CleanItem, action: Action, place: int) -> str:
     holds = action.cleanup[place].holds
     if item.diagnostic is None or holds is None:
         return item.manual
-    found = f"; now {number(item.value, beside=holds.limit)}" if item.value is not None else ""
-    return f"measured: must be {limit(holds)}{found}"
+    found = f", is {number(item.value, beside=holds.limit)}" if item.value is not None else ""
+    return f"measured, must be {limit(holds)}{found}"
 
 
 def _redrawn(run: ActionRun, *, now: datetime) -> NewTask:

@@ -213,7 +213,7 @@ def _propose(tx: Tx, ctx: Context, incident: Incident, wanted: Wanted, *, now: d
 
 def _missing(ctx: Context, incident: Incident, found: Standing) -> str:
     """How far it is from running by itself; said only where muster.yaml would allow it."""
-    return f"{found.clean} of {found.wanted} clean runs until it may run by itself." if _counts(ctx, incident, found) else ""
+    return f"It may run by itself after {found.wanted} clean runs; it has {found.clean}." if _counts(ctx, incident, found) else ""
 
 
 def _counts(ctx: Context, incident: Incident, found: Standing) -> bool:

@@ -205,7 +205,7 @@ def test_s23_what_a_bad_release_left_is_cleaned_up_and_carried(stack: Inside) ->
     stack.advance_until(lambda: stack.run_in("verified"), what="the verdict", most=900)
     stack.advance_until(lambda: len(stack.runs()[-1].to_clean) == 3, what="what is measured to be clean", most=300)
     checklist = stack.until(lambda: checklist_of(stack, "1 of 4 done"), what="the checklist", patience=10)
-    assert "What it took away had its effect from" in checklist["text"]
+    assert "What it replaced was live from" in checklist["text"]
     assert "is done" in stack.pressed("Done: Cached answers", checklist, BEN)
     assert [item.title for item in stack.runs()[-1].to_clean] == ["Stored prompts", "Who acted on poor answers"]
     card = stack.card(1)

@@ -44,7 +44,7 @@ def plan_text(screen: ApprovalRequest, now: Moment) -> tuple[str, ...]:
 def _asked(screen: ApprovalRequest) -> str:
     who = text.mention(screen.requested_by) if screen.requested_by else text.line(screen.run.requested_by, 80)
     asks = f"{who} asks {text.line(screen.approvers, 200)} to approve" if screen.approvers else f"{who} asks for approval of"
-    return f"{asks} *{text.line(screen.run.title, 120)}* ({plans.gate(screen.run.tier, screen.run.approvals_needed)})."
+    return f"{asks} *{text.line(screen.run.title, 120)}*.\n{plans.gate(screen.run.tier, screen.run.approvals_needed)}"
 
 
 def _buttons(screen: ApprovalRequest) -> list[ButtonElement | None]:

@@ -3,7 +3,7 @@
 from slack_sdk.models.blocks import ButtonElement
 
 from bot.slack import text
-from bot.slack.cards.parts import DOT, Drawn, Sheet, button, context, drawn, drill_first, named, rows, section
+from bot.slack.cards.parts import DOT, Drawn, Sheet, button, drawn, drill_first, named, rows, section
 from bot.slack.intents import Press, PressKind
 from runbooks.run import CleanItem
 from runbooks.screens import CleanUpMessage
@@ -18,12 +18,12 @@ def cleanup_message(screen: CleanUpMessage) -> Drawn:
         head = text.sentence(text.line(screen.over, 300))
     sheet = Sheet()
     sheet.add(section(drill_first(incident, head, bold=True)))
-    sheet.add(section("\n".join(_line(screen, place) for place in range(all_))))
-    sheet.add(section(text.told(screen.exposed, 400, near=run.executed_at or run.requested_at)))
+    exposed = "" if screen.over else screen.exposed
     if not screen.over:
+        sheet.add(section("\n".join(_line(screen, place) for place in range(all_))))
+        sheet.add(section(text.told(exposed, 400, near=run.executed_at or run.requested_at)))
         sheet.add_all(rows([_button(screen, place) for place, item in enumerate(run.cleanup) if _is_asked(item)]))
-    sheet.add(context(f"{incident.ref}{DOT}{text.line(run.title, 80)}"))
-    return drawn(f"{named(incident)}: {head} {text.prose(screen.exposed, 400)}".rstrip(), sheet)
+    return drawn(f"{named(incident)}: {head} {text.prose(exposed, 400)}".rstrip(), sheet)
 
 
 def _is_asked(item: CleanItem) -> bool:

@@ -126,7 +126,7 @@ def _capital(refusal: str) -> str:
 def _override() -> Block:
     return forms.text_input(
         "override_freeze",
-        "Why this cannot wait for its end",
+        "Why this cannot wait until that is over",
         hint="You may override it. Your reason goes on the timeline and to the leads.",
         multiline=True,
         longest=1_000,
@@ -200,7 +200,7 @@ def _actions(sheet: Sheet, title: str, actions: tuple[ActionButton, ...], screen
     for action in actions[:15]:
         why = f"\nNot now: {text.line(action.withheld, 250)}" if action.withheld else ""
         plan = f"\n{text.line(action.plan_text, 250)}" if action.plan_text else ""
-        said = f"{text.line(action.title, 120)}{DOT}{plans.gate(action.tier, action.approvals)}{plan}{why}"
+        said = f"{text.line(action.title, 120)}\n{plans.gate(action.tier, action.approvals)}{plan}{why}"
         press = action_button(action, screen.incident, screen.freshness, screen.expires_at, beside=True)
         sheet.add(section(said, accessory=None if action.withheld else press), spare=2)
 

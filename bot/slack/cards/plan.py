@@ -14,9 +14,12 @@ PARTS = 20
 _PEOPLE = ("no approval needed", "one other person must approve", "two other people must approve")
 
 
+_RISK = {Tier.R0: "Only reads", Tier.R1: "Low risk", Tier.R2: "High risk", Tier.R3: "Highest risk"}
+
+
 def gate(tier: Tier, approvals: int) -> str:
-    """Tier and gate, such as `R1 · no approval needed`."""
-    return f"{tier.value}{DOT}{_PEOPLE[min(max(approvals, 0), 2)]}"
+    """Tier and gate, such as `Low risk (R1) · no approval needed`."""
+    return f"{_RISK[tier]} ({tier.value}){DOT}{_PEOPLE[min(max(approvals, 0), 2)]}"
 
 
 def change(plan: Plan) -> str:
@@ -70,14 +73,23 @@ def ending(plan: Plan, *, ends_at: Moment | None, reminder_at: Moment | None, no
 
 
 def costs(cost: Mapping[str, str]) -> str:
-    """Money, quality and latency, each said, if only as none."""
-    said = ((("Cost" if name == "money" else name.capitalize()), value) for name, value in list(cost.items())[:5])
-    return " ".join(text.sentence(f"{text.line(name, 40)}{_joint(value)}{text.line(value, 200)}") for name, value in said)
+    """Money, quality and latency, each said; those that it does not touch in one sentence."""
+    shown = list(cost.items())[:5]
+    said = [text.sentence(f"{_cost(name)}{_joint(value)}{text.line(value, 200)}") for name, value in shown if value != "none"]
+    free = [name for name, value in shown if value == "none"]
+    if "money" in free:
+        said.insert(0, "Costs no money.")
+    untouched = " or ".join(text.line(name, 40) for name in free if name != "money")
+    return " ".join([*said, f"No effect on {untouched}."] if untouched else said)
+
+
+def _cost(name: str) -> str:
+    return "Cost" if name == "money" else text.line(name.capitalize(), 40)
 
 
 def _joint(value: str) -> str:
-    """A number or a "none" follows its name at once; words need a colon to be read."""
-    return " " if value == "none" or value[:1].isdigit() else ": "
+    """A number follows its name at once; words need a colon to be read."""
+    return " " if value[:1].isdigit() else ": "
 
 
 def checks(found: Sequence[Check], last_run: str, *, now: Moment) -> str:

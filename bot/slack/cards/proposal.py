@@ -8,7 +8,7 @@ from slack_sdk.models.blocks import Block, ButtonElement
 from bot.slack import text
 from bot.slack.cards.parts import Drawn, Sheet, button, context, drawn, drill_first, named, rows, section
 from bot.slack.intents import Press, PressKind
-from runbooks.proposing import MOST_SOURCES, Source, Suggestion
+from runbooks.proposing import MOST_SOURCES, Source, Suggestion, SuggestionState
 from runbooks.screens import ProposalMessage, ProposalShown
 from runbooks.value import Moment
 
@@ -61,8 +61,11 @@ def _line(shown: ProposalShown) -> str:
 
 
 def _change(one: Suggestion) -> str:
-    change = text.sentence(text.line(one.change, 200)) if one.change else ""
-    return " ".join(filter(None, [change, _runs(one)])) if one.stands else change
+    """What it would change while it stands, what it changes where it runs; nothing where nothing came of it."""
+    change = text.line(one.change, 200)
+    if one.stands:
+        return " ".join(filter(None, [change and text.sentence(f"Would change {change}"), _runs(one)]))
+    return text.sentence(change) if change and one.state in {SuggestionState.BEGUN, SuggestionState.TAKEN} else ""
 
 
 def _runs(one: Suggestion) -> str:

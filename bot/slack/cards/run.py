@@ -4,7 +4,7 @@ from slack_sdk.models.blocks import ButtonElement
 
 from bot.slack import text
 from bot.slack.cards import plan as plans
-from bot.slack.cards.parts import Drawn, Sheet, button, confirm, context, drawn, drill_first, named, rows, section
+from bot.slack.cards.parts import Drawn, Sheet, button, confirm, drawn, drill_first, named, rows, section
 from bot.slack.intents import Press, PressKind
 from runbooks.operation import SEVERAL
 from runbooks.run import BEFORE_RUNNING, IN_FLIGHT, ActionRun, RunState
@@ -151,8 +151,6 @@ def run_message(screen: RunMessage) -> Drawn:
     sheet.add(section(drill_first(incident, text.told(screen.text, 1_800, near=near), bold=True)))
     sheet.add(section(text.told(screen.next_step, 900, near=near)))
     sheet.add_all(rows([_button(word, screen) for word in screen.buttons]))
-    if not screen.buttons:
-        sheet.add(context(f"{incident.ref} · {run.tier.value}"))
     summary = f"{named(incident)}: {text.prose(screen.text, 2_000)} {text.prose(screen.next_step, 900)}".rstrip()
     return drawn(summary, sheet)
 

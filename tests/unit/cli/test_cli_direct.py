@@ -189,7 +189,7 @@ def test_clean_up_after_a_rollback_is_listed_done_and_explained(database):
     run = database.write(rolled_back)
     rows = muster("action", "cleanup", "list").stdout.splitlines()
     assert [line.split()[:4] for line in rows[1:3]] == [[str(run.id), "1", "INC-1", "measured"], [str(run.id), "2", "INC-1", "open"]]
-    assert rows[1].endswith("measured: must be at least 0.85")
+    assert rows[1].endswith("measured, must be at least 0.85")
     done = muster("action", "cleanup", "done", str(run.id), "2")
     assert (done.exit_code, done.stdout) == (0, f"Noted: {ROLLBACK.cleanup[1].title} is done.\n")
     assert "done already, by Ben Okafor" in muster("action", "cleanup", "done", str(run.id), "2").stdout

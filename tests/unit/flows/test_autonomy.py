@@ -45,7 +45,7 @@ def test_s30_what_holds_is_proposed_with_its_reason_and_its_plan(database: Datab
     assert (one.state, one.level) == (S.OPEN, Level.SUGGEST)
     assert one.reason == "Load is 90 %, over 50 %, for 2 min now."
     assert one.change == "thing/reranker-v3 value 2 → 4"
-    assert one.note == "0 of 3 clean runs until it may run by itself."
+    assert one.note == "It may run by itself after 3 clean runs; it has 0."
     assert stage.runs() == []
     assert [entry.summary for entry in stage.entries("proposal.made")] == [f"Muster proposes Turn it up: {one.reason}"]
     stage.measured(0.9)

@@ -9,10 +9,12 @@ import pytest
 
 from bot.slack import intents
 from bot.slack.cards import draw, draw_home, draw_view, forms
+from bot.slack.cards import plan as plans
 from bot.slack.intents import PressKind
+from runbooks.proposing import SuggestionState
 from runbooks.run import RunState
 from runbooks.runbook import Parameter
-from runbooks.screens import BreakerNotice, HomeScreen, Refusal, RunMessage
+from runbooks.screens import BreakerNotice, CleanUpMessage, HomeScreen, ProposalMessage, Refusal, RunMessage
 from tests import gallery
 
 NOW = gallery.NOW
@@ -154,12 +156,12 @@ def test_the_plan_reads_as_designed() -> None:
     assert view["submit"]["text"] == "Run it"
     assert lines(view["blocks"]) == [
         "SEV2 · INC-42 · Model answers are slow",
-        "*Scale the inference pool out*\nR1 · no approval needed",
+        "*Scale the inference pool out*\nLow risk (R1) · no approval needed",
         "`inference/reranker-v3`, production: *2 → 4 replicas*",
         "Replicas",
         "Should bring p99 under 0.5 s within 5 min. Watched; if it does not, you are asked.",
         "Ends 14:08, reminder 13:53. Undo at any time: back to 2 replicas.",
-        "Cost 6.20 USD an hour. Quality none. Latency none.",
+        "Cost 6.20 USD an hour. No effect on quality or latency.",
         "Checks: CPU 96 % is over 80 % · nobody else is changing it · last scaled 3 d ago",
     ]
     replicas = next(block["element"] for block in view["blocks"] if block["type"] == "input")
@@ -286,13 +288,13 @@ def test_app_home_begins_with_what_runs_by_itself() -> None:
         "Runs by itself unless stopped",
         (
             "*INC-42* Model answers are slow\nMuster proposes *Scale the inference pool out*: p99 is 3.1 s, 24 % above the hour before.\n"
-            "inference/reranker-v3 2 → 4 replicas. Runs at *10:10:00* unless somebody stops it."
+            "Would change inference/reranker-v3 2 → 4 replicas. Runs at *10:10:00* unless somebody stops it."
         ),
         "[Stop] [Run now]",
         "Proposed",
         (
             "*INC-42* Model answers are slow\nclaude, a machine for which Ana Reyes answers, proposes *Scale the inference pool out*: "
-            "p99 is 3.1 s, 24 % above the hour before.\ninference/reranker-v3 2 → 4 replicas."
+            "p99 is 3.1 s, 24 % above the hour before.\nWould change inference/reranker-v3 2 → 4 replicas."
         ),
         "[Look at the plan…] [Not now]",
         (
@@ -315,3 +317,37 @@ def test_back_in_service_no_longer_says_out_of_service() -> None:
     assert "Put back by Ana Reyes: the quota was too small." in whole
     assert not re.search(r"is out of service|Nobody can run", whole)
     assert kinds(drawn.blocks) == []
+
+
+def test_what_was_stopped_is_not_told_like_what_was_done() -> None:
+    """A proposal of which nothing came says who stopped it and shows no change; one that began says what it changes."""
+    ended = {
+        state: [
+            *lines(
+                draw(ProposalMessage(incident=gallery.incident(), shown=gallery.proposal(state, outcome="It is over."))).blocks,
+            )
+        ]
+        for state in (SuggestionState.STOPPED, SuggestionState.BEGUN)
+    }
+    assert ended[SuggestionState.STOPPED][1:] == ["It is over."]
+    assert ended[SuggestionState.BEGUN][1:] == ["inference/reranker-v3 2 → 4 replicas.", "It is over."]
+
+
+def test_a_clean_up_that_is_over_asks_for_nothing() -> None:
+    """Once its rollback was taken back, nothing is ticked, measured or pressed any more, and no time is told in which it was live."""
+    over = next(one for one in gallery.messages() if isinstance(one, CleanUpMessage) and one.over)
+    assert lines(draw(over).blocks) == ["Roll back the release was taken back; there is nothing to clean up."]
+
+
+@pytest.mark.parametrize(
+    ("cost", "said"),
+    [
+        ({"money": "none", "quality": "none", "latency": "none"}, "Costs no money. No effect on quality or latency."),
+        ({"money": "3 USD", "quality": "older answers", "latency": "none"}, "Cost 3 USD. Quality: older answers. No effect on latency."),
+        ({"money": "none"}, "Costs no money."),
+        ({}, ""),
+    ],
+)
+def test_costs_are_said_in_words(cost: dict[str, str], said: str) -> None:
+    """What an action does not touch is one short sentence, and never reads like no quality."""
+    assert plans.costs(cost) == said
