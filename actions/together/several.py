@@ -6,6 +6,7 @@ or not at all: `OutcomeUnknown` is raised only where nobody can say, and then `s
 
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -102,7 +103,7 @@ class AsOne(ABC):
             for number, (part, goal, stood) in enumerate(zip(parts, wanted, before, strict=True), start=1)
             if stood.value != goal
         ]
-        return self._moved(call, moves, timeout=timeout)
+        return self._moved(call, moves, timeout=timeout, back=False)
 
     def take_back(self, call: Call, value: Json, *, expected: Reading, key: str, timeout: float) -> Reading:
         """Make every part as in `value` again, in reverse. A part that stands so already is left alone.
@@ -124,7 +125,7 @@ class AsOne(ABC):
             for number, (part, goal, now) in enumerate(zip(parts, goals, present, strict=True), start=1)
             if now.value != goal
         ]
-        return self._moved(call, moves[::-1], timeout=left())
+        return self._moved(call, moves[::-1], timeout=left(), back=True)
 
     def standing(self, call: Call, present: Reading, *, before: Reading, wanted: Json) -> Standing:
         """Which part stands how after a change of unknown outcome."""
@@ -160,16 +161,16 @@ class AsOne(ABC):
             return tuple(Reading() for _ in parts)
         return tuple(Reading(value=value) for value in self._values(parts, reading.value))
 
-    def _moved(self, call: Call, moves: Sequence[_Move], *, timeout: float) -> Reading:
+    def _moved(self, call: Call, moves: Sequence[_Move], *, timeout: float, back: bool) -> Reading:
         left, forward = deadline(timeout), deadline(timeout * FORWARD)
         done: list[tuple[_Move, Reading]] = []
         for move in moves:
             try:
-                done.append((move, _made(move, forward)))
+                done.append((move, _made(move, forward, back=back)))
             except OutcomeUnknown as error:
                 raise OutcomeUnknown(f"{_named(move.part, error)}{_so_far(done)}") from error
             except BackendError as error:
-                _put_back(done, error, move, left)
+                _put_back(done, error, move, left, back=not back)
                 raise self._certain(call, move.part, error, done, left) from error
         return afterwards(lambda: self.read(call, timeout=left()))
 
@@ -226,7 +227,9 @@ class Several(AsOne):
 
     def _parts(self, call: Call) -> tuple[Part, ...]:
         calls = [Call.model_validate(one) for one in call.arguments["parts"]]
-        return tuple(Part(name=one.target or one.operation, backend=self._serving(one), call=one) for one in calls)
+        targets = Counter(one.target for one in calls)
+        names = [one.target if one.target and targets[one.target] == 1 else f"{one.operation} {one.target or ''}".strip() for one in calls]
+        return tuple(Part(name=name, backend=self._serving(one), call=one) for name, one in zip(names, calls, strict=True))
 
     def _whole(self, call: Call, parts: Sequence[Part], readings: Sequence[Reading]) -> Json:  # noqa: ARG002 - the signature of the whole
         return [one.value for one in readings]
@@ -264,11 +267,15 @@ def tried(part: Part, work: Callable[[], Answer]) -> Answer:
         raise _alike(error, _named(part, error)) from error
 
 
-def _made(move: _Move, left: Callable[[], float]) -> Reading:
-    """One change. An answer that shows another value proves nothing; a change without an answer may be seen to have come through."""
+def _made(move: _Move, left: Callable[[], float], *, back: bool) -> Reading:
+    """One change. An answer that shows another value proves nothing; a change without an answer may be seen to have come through.
+
+    A part that is several itself is taken `back` in its own reverse order.
+    """
     part = move.part
+    change = part.backend.take_back if back and isinstance(part.backend, AsOne) else part.backend.apply
     try:
-        after = part.backend.apply(part.call, move.value, expected=move.expected, key=move.key, timeout=left())
+        after = change(part.call, move.value, expected=move.expected, key=move.key, timeout=left())
     except OutcomeUnknown:
         after = afterwards(lambda: part.backend.read(part.call, timeout=left()))
         if after.value != move.value:
@@ -278,16 +285,16 @@ def _made(move: _Move, left: Callable[[], float]) -> Reading:
     return after
 
 
-def _put_back(done: Sequence[tuple[_Move, Reading]], error: BackendError, failed: _Move, left: Callable[[], float]) -> None:
-    """Undo what was done, in reverse.
+def _put_back(done: Sequence[tuple[_Move, Reading]], error: BackendError, failed: _Move, left: Callable[[], float], *, back: bool) -> None:
+    """Undo what was done, in reverse; `back` says that this is the way back, and not that of an undo that failed.
 
     Raises:
         OutcomeUnknown: a part could not be put back; the text names it.
     """
     for move, after in reversed(done):
-        back = _Move(part=move.part, value=move.expected.value, expected=after, key=f"{move.key}/back")
+        again = _Move(part=move.part, value=move.expected.value, expected=after, key=f"{move.key}/back")
         try:
-            _made(back, left)
+            _made(again, left, back=back)
         except BackendError as worse:
             reason = f"{_named(failed.part, error)} And what was done before it could not be put back: {_named(move.part, worse)}"
             raise OutcomeUnknown(reason) from worse

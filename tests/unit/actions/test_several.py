@@ -8,7 +8,7 @@ import pytest
 from actions.contract import Backend, BackendError, CallInvalid, Conflict, OutcomeUnknown, Rejected, Throttled, Unreachable
 from actions.planning import PlanRefused
 from actions.registry import Registry
-from actions.testing import CHECKS, Chaos, Check, RecordingBackend, Subject
+from actions.testing import CHECKS, SET, Chaos, Check, RecordingBackend, Subject
 from actions.together.several import Several, several
 from actions.together.stages import part_of, size
 from runbooks.operation import Call, OutcomeStatus, Plan, Proposal, Reading
@@ -318,6 +318,40 @@ def test_a_ramp_without_steps_changes_each_of_its_targets() -> None:
                           "parameters": {"value": {"type": "integer", "title": "Value", "default": 9, "minimum": 2, "maximum": 12}}})),
     )  # fmt: skip
     assert [one.target for one in made.proposal.parts] == list(NAMES)
+
+
+def test_two_settings_of_one_target_are_told_apart() -> None:
+    """Where the retries and the route of one target are changed together, what happened to which is said by operation."""
+    route = SET.model_copy(update={"name": "route.move"})
+    routes = RecordingBackend(operations=(route,), name="routes")
+    far = failing()
+    routes.put("a", {"value": 1})
+    calls = [
+        Call(operation=operation, target="a", arguments={"target": "a", "value": 9}, environment="production")
+        for operation in ("thing.set", "route.move")
+    ]
+    call, whole = several(calls, environment="production", service=None), Several(Registry([far, routes]).planned)
+    before = whole.read(call, timeout=5)
+    far.put("a", {"value": 9})
+    standing = whole.standing(call, whole.read(call, timeout=5), before=before, wanted=[{"value": 9}, {"value": 9}])
+    assert standing.text == "thing.set a took effect; route.move a did not."
+
+
+def test_a_whole_inside_a_whole_is_taken_back_in_its_own_reverse_order() -> None:
+    """A part that is several itself, as a release unit is, goes back last one first like everything else."""
+    far = failing()
+    registry = Registry([far])
+    inner = several(
+        [Call(operation="thing.set", target=name, arguments={"target": name, "value": 9}, environment="production") for name in NAMES[:2]],
+        environment="production",
+        service=None,
+    )
+    last = Call(operation="thing.set", target="c", arguments={"target": "c", "value": 9}, environment="production")
+    call, whole = several([inner, last], environment="production", service=None), Several(registry.planned)
+    before = whole.read(call, timeout=5)
+    after = whole.apply(call, [[{"value": 9}, {"value": 9}], {"value": 9}], expected=before, key="k", timeout=5)
+    whole.take_back(call, before.value, expected=after, key="u", timeout=5)
+    assert [effect.target for effect in far.effects] == ["a", "b", "c", "c", "b", "a"]
 
 
 def test_the_backend_raises_only_errors_of_the_contract() -> None:

@@ -92,7 +92,7 @@ def _forwards(self: Any, call: Call, value: Json, *, expected: Reading, key: str
 
 
 SWITCHES = {
-    "S24 put back": Switch(promise=whole_or_nothing, module=several, name="_put_back", off=lambda *_: None),
+    "S24 put back": Switch(promise=whole_or_nothing, module=several, name="_put_back", off=lambda *_, **__: None),
     "S24 mixture": Switch(
         promise=a_mixture_is_put_back, module=several.AsOne, name="standing", off=lambda *_, **__: Standing(mixed=False, text="all is well")
     ),
