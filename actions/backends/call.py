@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from actions.comparing import Comparing, deadline
-from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, Rejected
+from actions.contract import CallInvalid, NotPermitted, Rejected
 from actions.kinds import BackendKind, Options, Secrets
 from actions.redaction import redact
 from actions.toolkit.addresses import Guarded, Host, Resolve, host, resolved
@@ -152,6 +152,9 @@ class Calls(Comparing):
         value = call.arguments.get("value") if declared.takes_value else declared.becomes
         _within(declared, value, call.target or declared.name)
         make = declared.make
+        if declared.takes_value and not _fits(make, reading.value):
+            now = _said(reading.value)
+            raise CallInvalid(f"{call.target} is {now!r} now, which cannot stand in an address, so no undo could restore it.")
         return Proposal(
             value=value, before_text=_said(reading.value), after_text=_said(value), note=f"{make.method} {make.url} at {self._who}."
         )
@@ -190,14 +193,12 @@ class Calls(Comparing):
 
     def _change(self, make: Request, *, about: str, value: Json, key: str, timeout: float, what: str) -> None:
         answer = self._sent(make, about=about, value=value, key=key, timeout=timeout, headers={"Idempotency-Key": key})
-        if 300 <= answer.status < 400:  # many forms are carried out and then send to a page
-            raise OutcomeUnknown(f"{self._who} answers {answer.status} and sends elsewhere, which was not followed.")
         refuse(answer, who=self._who, what=what)
 
     def _sent(
         self, make: Request, *, about: str, value: Json, timeout: float, key: str = "", headers: Mapping[str, str] | None = None
     ) -> Answer:
-        if "value" in _PLACE.findall(make.url) and not _ABOUT.fullmatch(_text(value)):
+        if not _fits(make, value):
             raise CallInvalid(f"{_said(value)!r} cannot stand in an address; write letters, digits and . _ : @ -. Nothing was sent.")
         places = {"target": about, "value": _text(value), "key": key}
         path = _PLACE.sub(lambda found: quote(places[found[1]], safe=""), make.url)
@@ -227,6 +228,11 @@ class Calls(Comparing):
         if found.targets and about not in found.targets:
             raise NotPermitted(f"{about} is not among the targets of {name}: {', '.join(found.targets)}. Nothing was sent.")
         return found, about
+
+
+def _fits(make: Request, value: Json) -> bool:
+    """Whether the value can be sent: in an address only one plain name can stand."""
+    return "value" not in _PLACE.findall(make.url) or bool(_ABOUT.fullmatch(_text(value)))
 
 
 def _named(body: Json) -> set[str]:
@@ -284,6 +290,8 @@ def build(options: Options, secrets: Secrets) -> Calls:
         at_host = host(f"{parts.scheme}://{parts.netloc}", inside=options.get("inside", bool, False))
     except ValueError as error:
         raise options.invalid("base", str(error)) from error
+    if parts.query or parts.fragment:
+        raise options.invalid("base", "holds a ? or #, behind which no path can stand; write them in the calls' own url")
     calls = {str(name): _declaration(options, str(name), given) for name, given in options.get("calls", dict).items()}
     if not calls:
         raise options.invalid("calls", "declares nothing; write at least one call")
@@ -307,6 +315,9 @@ def _declaration(options: Options, name: str, given: Json) -> Declared:
         raise options.invalid(place, "must be a mapping under a name of small letters, digits and hyphens")
     if unknown := sorted(set(given) - FIELDS):
         raise options.invalid(f"{place}.{unknown[0]}", f"is not known here; known are {', '.join(sorted(FIELDS))}")
+    for field, kinds in (("choices", list), ("targets", list), ("minimum", int | float), ("maximum", int | float)):
+        if given.get(field) is not None and (isinstance(given[field], bool) or not isinstance(given[field], kinds)):
+            raise options.invalid(f"{place}.{field}", f"is {given[field]!r}; it must be a {'list' if kinds is list else 'number'}")
     read, path = _asking(options, f"{place}.read", given.get("read"))
     lookup, found_at = _asking(options, f"{place}.lookup", given.get("lookup"), "target", "value", "key")
     declared = Declared(
@@ -332,6 +343,10 @@ def _asking(options: Options, place: str, given: Json, *places: str) -> tuple[Re
         return None, ""
     if not isinstance(given, Mapping) or set(given) != {"url", "path"} or not isinstance(given["path"], str):
         raise options.invalid(place, "must be {url: …, path: …}")
+    try:
+        at(None, given["path"])
+    except CallInvalid as error:
+        raise options.invalid(f"{place}.path", str(error)) from error
     asking = {"method": "GET", "url": given["url"]}
     return _request(options, place, asking, *(places or ("target", "value")), methods=("GET",)), given["path"]
 
@@ -353,6 +368,8 @@ def _request(options: Options, place: str, given: Json, *places: str, methods: t
 def _consistent(options: Options, place: str, declared: Declared) -> None:
     """A call that is read back must be one that can be taken back; half a declaration would look safer than it is."""
     named = [one.places for one in (declared.read, declared.undo, declared.lookup) if one is not None]
+    if declared.read is not None and "value" in declared.read.places:
+        raise options.invalid(f"{place}.read", "names {value}, but there is none when it is looked at; only {target} can stand there")
     if any("target" in places and "target" not in declared.make.places for places in named):
         raise options.invalid(place, "names {target} in read, undo or lookup, but not in the call itself")
     if declared.lookup is not None and (declared.read is not None or "key" not in declared.lookup.places):

@@ -10,6 +10,7 @@ import pytest
 from actions.backends.call import KIND, Calls, build
 from actions.contract import CallInvalid, NotPermitted, OutcomeUnknown, Rejected
 from actions.kinds import Options
+from actions.planning import PlanRefused
 from actions.registry import Registry
 from actions.testing import CHECKS, Check, Subject
 from actions.toolkit.addresses import Host
@@ -367,6 +368,12 @@ WRONG: dict[str, Any] = {
     "calls.x.lookup": {"x": {**CALLS["flush"], "lookup": {"url": "/v1/newest", "path": "state"}}},
     "calls.y.lookup": {"y": {**CALLS["mode"], "lookup": {"url": "/v1/modes/{key}", "path": "state"}}},
     "calls.y.read": {"y": {**CALLS["mode"], "read": {"url": "/v1/workers/{key}", "path": "state.mode"}}},
+    "calls.z.read": {"z": {**CALLS["mode"], "read": {"url": "/v1/workers/{value}", "path": "state.mode"}}},
+    "calls.z.read.path": {"z": {**CALLS["mode"], "read": {"url": "/v1/workers", "path": "state..mode"}}},
+    "calls.x.choices": {"x": {**CALLS["mode"], "choices": "normal"}},
+    "calls.x.targets": {"x": {**CALLS["flush"], "targets": "w1"}},
+    "calls.x.minimum": {"x": {**CALLS["slots"], "minimum": "1"}},
+    "calls.x.maximum": {"x": {**CALLS["slots"], "maximum": True}},
     "calls.x.undo.method": {"x": {**CALLS["maintenance"], "undo": {"method": "TRACE", "url": "/x"}}},
 }
 
@@ -376,6 +383,22 @@ def test_a_wrong_declaration_stops_the_start(field: str) -> None:
     """Half a declaration, another host, a method that only reads or a misspelt field is refused with the field's name."""
     with pytest.raises(SettingsInvalid, match=re.escape(field)):
         backend("http://127.0.0.1:9", calls=WRONG[field])
+
+
+@pytest.mark.parametrize("base", ["https://control.example.com/?v=1", "https://control.example.com/#x"])
+def test_a_base_that_takes_no_path_stops_the_start(base: str) -> None:
+    """A path behind a question mark would be no path."""
+    with pytest.raises(SettingsInvalid, match=r"base.*behind which no path can stand"):
+        build(Options({"base": base, "environment": "production", "calls": CALLS}), {})
+
+
+def test_what_no_undo_could_restore_is_not_planned(service: tuple[Service, str]) -> None:
+    """A present value that cannot stand in the address is noticed while planning, and not at the undo."""
+    state, url = service
+    worker = state.new()
+    state.workers[worker]["slots"] = "as many/as needed"
+    with pytest.raises(PlanRefused, match="cannot stand in an address, so no undo could restore it"):
+        Act(backend(url), "http.call", {"target": f"slots/{worker}", "value": 5}).plan()
 
 
 def test_half_a_way_back_stops_the_start() -> None:
