@@ -75,7 +75,8 @@ def frozen(attempt: Attempt, state: State, now: datetime) -> GuardRefused | None
         if freeze.overridden_by is None and freezes(freeze, attempt, now):
             left = in_words((freeze.until_at - now).total_seconds())
             who = f" {_any_of(freeze.helpers)} can override it, with a reason." if freeze.helpers else " Nobody may override it here."
-            text = f"Not run: {freeze.name.rstrip('.')} freezes changes until {_at(freeze.until_at, now)}, another {left}.{who}"
+            until = freeze.until_text if freeze.zone else _at(freeze.until_at, now)
+            text = f"Not run: {freeze.name.rstrip('.')} freezes changes until {until}, another {left}.{who}"
             return GuardRefused(rule="S9", reason=Reason.FROZEN, text=text, helpers=freeze.helpers, possible_at=freeze.until_at)
     return None
 

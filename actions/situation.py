@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from zoneinfo import ZoneInfo
 
+from runbooks.recurrence import Recurrence, Window
 from runbooks.runbook import Action
 from runbooks.severity import Tier
 from runbooks.trace import Trace
@@ -90,8 +92,8 @@ class Pause:
 class Freeze:
     """No changes from `from_at` (included) until `until_at` (excluded); `name` is why, in words (rule S9).
 
-    `environments`, `services` and `tiers` confine it; empty means all. `helpers` names who may override it, and `overridden_by` who
-    did, on record, for the run in question.
+    `environments`, `services` and `tiers` confine it; empty means all. `zone` is whose clocks say its end. `helpers` names who may
+    override it, and `overridden_by` who did, on record, for the run in question.
     """
 
     name: str
@@ -100,8 +102,70 @@ class Freeze:
     environments: frozenset[str] = frozenset()
     services: frozenset[str] = frozenset()
     tiers: frozenset[Tier] = frozenset()
+    zone: ZoneInfo | None = None
     helpers: tuple[str, ...] = ()
     overridden_by: str | None = None
+
+    def at(self, now: datetime) -> "Freeze | None":
+        """This freeze while it is on."""
+        return self if self.from_at <= now < self.until_at else None
+
+    def upcoming(self, now: datetime) -> "Freeze | None":
+        """This freeze before it begins."""
+        return self if now < self.from_at else None
+
+    @property
+    def from_text(self) -> str:
+        """Its beginning, with the day: Fri 27 Nov 2026 18:00 Europe/Zurich (17:00 UTC)."""
+        return self._said(self.from_at, "%a %d %b %Y %H:%M")
+
+    @property
+    def until_text(self) -> str:
+        """Its end: Mon 06:00 Europe/Zurich (05:00 UTC), with the date where a weekday says too little."""
+        return self._said(self.until_at, "%a %H:%M" if self.until_at - self.from_at < _WEEK else "%a %d %b %Y %H:%M")
+
+    def _said(self, at: datetime, form: str) -> str:
+        """By the clocks of its zone, and in UTC."""
+        if self.zone is None:
+            return f"{at:%d %b %Y %H:%M} UTC"
+        utc = "" if self.zone.key == "UTC" else f" ({at:%H:%M} UTC)"
+        return f"{at.astimezone(self.zone):{form}} {self.zone.key}{utc}"
+
+
+_WEEK = timedelta(days=6, hours=12)
+"""So far from its beginning a weekday says which day its end is on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecurringFreeze:
+    """A freeze that comes again: each time it is a freeze of its own, so that a word that lifts one lifts no later one."""
+
+    name: str
+    recurrence: Recurrence
+    environments: frozenset[str] = frozenset()
+    services: frozenset[str] = frozenset()
+    tiers: frozenset[Tier] = frozenset()
+
+    def at(self, now: datetime) -> Freeze | None:
+        """The freeze that is on now."""
+        window = self.recurrence.at(now)
+        return self._during(window) if window else None
+
+    def upcoming(self, now: datetime) -> Freeze | None:
+        """The next one; None where none begins for six weeks."""
+        window = self.recurrence.upcoming(now)
+        return self._during(window) if window else None
+
+    def _during(self, window: Window) -> Freeze:
+        return Freeze(
+            name=self.name,
+            from_at=window.from_at,
+            until_at=window.until_at,
+            environments=self.environments,
+            services=self.services,
+            tiers=self.tiers,
+            zone=self.recurrence.zone,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import pagerduty
 import structlog
 from pydantic import SecretStr
 
-from bot.configuration.checks import moment_of
+from bot.configuration.moments import moment_of
 from bot.configuration.schema import OnCallPlan, Target
 from runbooks.errors import MusterError
 from runbooks.people import Directory, Person

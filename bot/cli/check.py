@@ -10,6 +10,7 @@ import typer
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from actions.contract import Backend, Probing
+from actions.situation import Freeze, RecurringFreeze
 from bot.app import load_library
 from bot.backends import built, release_units, serving
 from bot.cli import rights
@@ -41,6 +42,7 @@ def check(as_json: Json = False) -> None:
         show([asdict(one) for one in findings], as_json, _words)
         raise typer.Exit(USAGE) from error
     findings += _configuration(settings, configuration)
+    findings += freezes(configuration, now=datetime.now(UTC))
     for look in (_database, _slack, _pagerduty, _simulation):
         findings += _tried(look, settings)
     findings += _backends(configuration, settings.secrets())
@@ -82,6 +84,25 @@ def _configuration(settings: Settings, configuration: Configuration) -> Iterator
         yield wrong("source", "muster.yaml names no source of alerts")
     for name, change in configuration.file.changes.items():
         yield ok("changes", f"{name}: proven by {change.auth.value}, at {settings.public_url}/changes/{name}")
+
+
+def freezes(configuration: Configuration, *, now: datetime) -> Iterator[Finding]:
+    """When no changes are made: each freeze with what it covers, and whether it is on, to come or over."""
+    for freeze in configuration.freezes:
+        on, coming = freeze.at(now), freeze.upcoming(now)
+        if on:
+            state = f"on now, until {on.until_text}"
+        elif coming:
+            state = f"next at {coming.from_text}, until {coming.until_text}"
+        else:
+            state = f"over since {freeze.until_text}" if isinstance(freeze, Freeze) else "none begins for six weeks"
+        again = f"{freeze.recurrence}; " if isinstance(freeze, RecurringFreeze) else ""
+        yield ok("freeze", f"{freeze.name.rstrip('.')}: {again}{state}{_covers(freeze)}")
+
+
+def _covers(freeze: Freeze | RecurringFreeze) -> str:
+    named = (("tiers", sorted(tier.value for tier in freeze.tiers)), ("in", sorted(freeze.environments)), ("of", sorted(freeze.services)))
+    return "".join(f"; {word} {', '.join(names)}" for word, names in named if names)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property, partial
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-from actions.situation import Freeze, Rates
-from bot.configuration import checks
+from actions.situation import Freeze, Rates, RecurringFreeze
+from bot.configuration import checks, freezing
 from bot.configuration.reading import Document, fitted, read, read_file
 from bot.configuration.schema import Door, File, OnCallPlan, SourceEntry
 from bot.configuration.tokens import Tokens
@@ -106,20 +105,9 @@ class Configuration:
         return checks.today_is_frozen(day, self.file)
 
     @cached_property
-    def freezes(self) -> tuple[Freeze, ...]:
-        """When no changes are made, as moments (rule S9)."""
-        zone = ZoneInfo(self.file.time_zone)
-        return tuple(
-            Freeze(
-                name=one.reason,
-                from_at=checks.moment_of(one.from_, zone),
-                until_at=checks.moment_of(one.until, zone),
-                environments=frozenset(one.environments),
-                services=frozenset(one.services),
-                tiers=frozenset(one.tiers),
-            )
-            for one in self.file.freezes
-        )
+    def freezes(self) -> tuple[Freeze | RecurringFreeze, ...]:
+        """When no changes are made (rule S9)."""
+        return freezing.freezes_of(self.file)
 
     @property
     def rates(self) -> Rates:

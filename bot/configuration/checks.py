@@ -2,11 +2,13 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
+from bot.configuration import freezing
+from bot.configuration.moments import moment_of
 from bot.configuration.reading import Document
-from bot.configuration.schema import ChangeFreeze, File, OnCallPlan, Override, ReleaseEntry, ReleaseUnitEntry, When
+from bot.configuration.schema import ChangeFreeze, File, OnCallPlan, Override, ReleaseEntry, ReleaseUnitEntry
 from runbooks.errors import Problem
 
 Found = Iterator[tuple[tuple[str | int, ...], str]]
@@ -183,33 +185,13 @@ def _order(overrides: tuple[Override, ...], zone: ZoneInfo) -> Iterator[tuple[in
 
 
 def _frozen(place: tuple[str | int, ...], freeze: ChangeFreeze, file: File) -> Found:
-    zone = ZoneInfo(file.time_zone)
-    try:
-        if moment_of(freeze.until, zone) <= moment_of(freeze.from_, zone):
-            yield (*place, "until"), "is not after from; a day means its midnight, so write the day after the last one"
-    except ValueError as error:
-        yield (*place, "from"), str(error)
+    for field, reason in freezing.problems(freeze, zone=file.time_zone):
+        yield (*place, field), reason
     for n, service in enumerate(freeze.services):
         yield from _known((*place, "services", n), service, file.services, "service")
     environments = {service.environment for service in file.services.values()}
     for n, environment in enumerate(freeze.environments):
         yield from _known((*place, "environments", n), environment, sorted(environments), "service's environment")
-
-
-def moment_of(when: When, zone: ZoneInfo) -> datetime:
-    """The moment, in UTC: a day is its midnight, and a time without a zone is local to `zone`.
-
-    Raises:
-        ValueError: it is text that is no time.
-    """
-    if isinstance(when, str):
-        try:
-            when = datetime.fromisoformat(when)
-        except ValueError:
-            raise ValueError(f"{when!r} is not a time; write 2026-12-24 or 2026-12-24 18:00") from None
-    if not isinstance(when, datetime):
-        when = datetime.combine(when, time(0))
-    return (when if when.tzinfo else when.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def _known(place: tuple[str | int, ...], name: str, known: Iterable[str], what: str) -> Found:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from actions.contract import Rejected
 from actions.together.units import KnownRelease
 from bot.configuration import Configuration, checks
+from bot.configuration.moments import moment_of
 from bot.configuration.reading import fitted, read_file
 from bot.configuration.schema import Manifest, ReleaseEntry, ReleaseUnitEntry
 from runbooks.errors import Problem, SettingsInvalid
@@ -48,7 +49,7 @@ def known(entries: Iterable[ReleaseEntry], *, zone: ZoneInfo) -> tuple[KnownRele
     found = [
         KnownRelease(
             version=one.version,
-            at=checks.moment_of(one.at, zone) if one.at is not None else None,
+            at=moment_of(one.at, zone) if one.at is not None else None,
             score=one.score,
             good=one.good,
             note=one.note,

@@ -4,12 +4,24 @@ from datetime import date, datetime, time
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 from bot.ingress.source import Scheme, SignatureForm
 from bot.secret import SecretRef
 from runbooks.duration import Duration
 from runbooks.people import Grant
+from runbooks.recurrence import DayRule
 from runbooks.service import OwnerRole
 from runbooks.severity import IncidentClass, Severity, Tier
 from runbooks.value import Json, Slug
@@ -131,7 +143,13 @@ class GrantEntry(Grant):
     """One line of permissions; see `runbooks.people.Grant`."""
 
 
-When = datetime | date | StrictStr
+def _no_number(value: Any) -> Any:
+    if isinstance(value, bool | int | float):
+        raise ValueError('YAML reads this as a number; put it in quotes, such as "18:00"')  # noqa: TRY004 - pydantic's word
+    return value
+
+
+When = Annotated[datetime | date | StrictStr, BeforeValidator(_no_number)]
 
 
 class Override(Part):
@@ -220,14 +238,22 @@ class Freeze(Part):
     reason: Text
 
 
-class ChangeFreeze(Part):
-    """No changes from `from` (included) until `until` (excluded): a day is its midnight, a time without a zone is local to `time_zone`.
+def _days(value: Any) -> Any:
+    return [DayRule.read(one) if isinstance(one, str) else one for one in _several(value)]
 
-    `environments`, `services` and `tiers` confine it; left out they mean all. A maintenance window is a freeze of what is worked on.
+
+class ChangeFreeze(Part):
+    """No changes from `from` (included) until `until` (excluded): a day is its midnight, a time without a zone is local to `zone`.
+
+    With `every` it comes again on such days (`runbooks.recurrence.DayRule`): from one time of day until another, which may name its own
+    weekday, by the clocks of `zone`; without times, all day. `zone` is `time_zone` where it is left out. `environments`, `services` and
+    `tiers` confine it; left out they mean all. A maintenance window is a freeze of what is worked on.
     """
 
-    from_: When = Field(alias="from")
-    until: When
+    every: Annotated[tuple[InstanceOf[DayRule], ...], BeforeValidator(_days), Field(max_length=10)] = ()
+    from_: When | None = Field(default=None, alias="from")
+    until: When | None = None
+    zone: Zone | None = None
     reason: Text
     environments: tuple[Text, ...] = ()
     services: tuple[StrictStr, ...] = ()

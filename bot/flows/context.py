@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from actions.breaker import FAILURES
 from actions.runner import Runner
-from actions.situation import Freeze, Rates
+from actions.situation import Freeze, Rates, RecurringFreeze
 from bot.flows.fuse import Fuse
 from bot.ports import Clock, Messenger, OnCall
 from runbooks.incident import Incident, RunbookRef
@@ -51,7 +51,7 @@ class Policy:
     review_days: Mapping[Severity, int] = field(default_factory=lambda: {Severity.SEV1: 5, Severity.SEV2: 5, Severity.SEV3: 10})
     holidays: frozenset[str] = frozenset()
     break_glass_per_day: int = 2
-    freezes: tuple[Freeze, ...] = ()
+    freezes: tuple[Freeze | RecurringFreeze, ...] = ()
     rates: Rates = field(default_factory=Rates)
     bad_ends: int = FAILURES
     deploy_life: timedelta = timedelta(hours=1)

@@ -33,9 +33,14 @@ def freezes(ctx: Context, incident: Incident, *, run: ActionRun | None, circle: 
     """What is frozen now, with who may lift it and who did for this run. A drill's world is never frozen."""
     if incident.is_drill:
         return []
-    on = [freeze for freeze in ctx.policy.freezes if freeze.from_at <= now < freeze.until_at]
+    on = _on(ctx, now=now)
     helpers = _helpers(run, circle) if on else ()
     return [replace(freeze, helpers=helpers, overridden_by=_lifted(run, freeze.name, circle, since=freeze.from_at)) for freeze in on]
+
+
+def _on(ctx: Context, *, now: datetime) -> list[Freeze]:
+    """Every freeze that is on now; of one that comes again, this time's."""
+    return [on for freeze in ctx.policy.freezes if (on := freeze.at(now))]
 
 
 def deploys(tx: Tx, ctx: Context, incident: Incident, *, run: ActionRun | None, circle: Circle, now: datetime) -> list[Deploy]:
@@ -89,10 +94,10 @@ def notes(ctx: Context, incident: Incident, *, now: datetime) -> list[str]:
     """What the card says of freezes that are on for this incident."""
     if incident.is_drill:
         return []
-    on = [freeze for freeze in ctx.policy.freezes if freeze.from_at <= now < freeze.until_at]
+    on = _on(ctx, now=now)
     here = [one for one in on if incident.service in one.services or not one.services]
     return [
-        f"{_of(one)} frozen until {one.until_at:%d %b %H:%M} UTC: {one.name.rstrip('.')}."
+        f"{_of(one)} frozen until {one.until_text}: {one.name.rstrip('.')}."
         for one in here
         if incident.environment in one.environments or not one.environments
     ]

@@ -4,9 +4,11 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -111,6 +113,25 @@ def test_s9_overridden_explicitly_on_record_and_told(ground: Stack, tmp_path: Pa
         assert [entry.payload["reason"] for entry in stack.entries(kind="run.freeze_overridden")] == [REASON]
         told_alone(stack, BEN, "overrides end of the year")
         assert replicas(stack) == 4
+
+
+def test_s9_a_window_that_comes_again_says_its_end_by_its_own_clocks(ground: Stack, tmp_path: Path, sqlite_url: str) -> None:
+    """Every yesterday, today and tomorrow is frozen: card, plan and override say until which day and time, by the clocks of the zone."""
+    today = datetime.now(ZoneInfo("Asia/Kolkata")).date()
+    days = ", ".join(f"{today + timedelta(days=shift):%A}".lower() for shift in (-2, -1, 0, 1, 2))
+    line = f"  - {{every: [{days}], zone: Asia/Kolkata, reason: the stocktaking}}"
+    with configured(ground, tmp_path, sqlite_url, "freezes:", line) as stack:
+        end = f"until {today + timedelta(days=3):%a} 00:00 Asia/Kolkata (18:30 UTC"
+        assert f"frozen {end}" in json.dumps(stack.incident_with_card(), ensure_ascii=False)
+        view = stack.plan()
+        held = text_of(view)
+        assert "Held up" in held
+        assert "stocktaking freezes changes until" in held
+        assert "00:00 Asia/Kolkata" in held
+        stack.submitted(view, stack.choose(view, "cannot wait", REASON))
+        run = stack.until(lambda: stack.run_in("verifying"), what="the run", patience=10)
+        assert run.freeze_override is not None
+        assert run.freeze_override.names == ("the stocktaking",)
 
 
 def test_s9_undo_is_never_frozen(ground: Stack, tmp_path: Path, sqlite_url: str) -> None:
