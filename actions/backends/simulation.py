@@ -11,6 +11,7 @@ from actions.contract import BackendError, CallInvalid, OutcomeUnknown
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import CLUSTER_SCALE, FLAG_DISABLE, FLAG_SET, LIMIT_SET, MODEL_ROLLBACK, RETRIES_CAP, ROUTE_SWITCH
 from actions.toolkit.releases import Release, facts
+from actions.toolkit.understood import understood
 from actions.toolkit.wire import Answer, Wire, refuse
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
@@ -128,6 +129,7 @@ class Simulation:
         self.environment, self.world = environment, world
         self._wire = Wire(who=WHO, base=world_url(url, world))
 
+    @understood(WHO)
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The target's setting with its version; for a release unit also what it could go back to."""
         kind = _kind(call)
@@ -138,6 +140,7 @@ class Simulation:
             return reading
         return reading.model_copy(update={"facts": {**reading.facts, **self._releases(call, timeout=timeout)}})
 
+    @understood(WHO)
     def propose(self, call: Call, reading: Reading) -> Proposal:
         """The setting that the call asks for; refused where it is out of the bounds that the target names."""
         kind = _kind(call)

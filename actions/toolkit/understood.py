@@ -8,7 +8,7 @@ from actions.contract import OutcomeUnknown
 
 @contextmanager
 def understood(who: str) -> Iterator[None]:
-    """Take an answer apart; also a decorator of what reads only. Errors of the contract pass.
+    """Take an answer apart; also a decorator of what reads or proposes only. Errors of the contract pass.
 
     Raises:
         OutcomeUnknown: it cannot be read, whatever its status said.

@@ -22,6 +22,7 @@ from actions.testing import CHECKS, SET, Check, RecordingBackend, Subject
 from actions.worlds import drill_registry
 from runbooks.operation import Call, OutcomeStatus, Reading
 from tests.acting import LABELS, NOW, action, runbook
+from tests.parts.odd import never_a_traceback
 
 _number = count()
 
@@ -171,6 +172,7 @@ def test_every_operation_of_the_simulation_is_checked() -> None:
 
 
 SCALE = Call(operation="cluster.scale", target="inference/reranker-v3", arguments={"target": "inference/reranker-v3", "replicas": 4})
+ROLLBACK = Call(operation="model.rollback", target="answers-v7", arguments={"unit": "answers-v7", "to": "last_known_good"})
 
 
 @pytest.mark.parametrize(("mode", "took_effect"), [("error_500", False), ("succeed_but_500", True), ("reset", False), ("hang", False)])
@@ -267,10 +269,17 @@ def test_s27_a_drill_reaches_its_world_and_nothing_else(service: Service) -> Non
         Registry.for_drill([*registry.backends, main], world=world)
 
 
+@pytest.mark.parametrize("call", [SCALE, ROLLBACK], ids=lambda call: str(call.operation))
+def test_an_answer_of_another_shape_is_said_and_no_crash(call: Call, service: Service) -> None:
+    """Whatever stands where the simulated service should: reading and planning end with a sentence."""
+    backend = Simulation(url=service.url, world=service.world())
+    assert never_a_traceback(backend._wire, lambda: backend.propose(call, backend.read(call, timeout=10))) > 100
+
+
 def test_a_rollback_says_both_scores_and_has_somewhere_to_go(service: Service) -> None:
     """The plan of a rollback names the release and both evaluation scores; with nothing to go back to it is refused."""
     backend = Simulation(url=service.url, world=service.world())
-    call = Call(operation="model.rollback", target="answers-v7", arguments={"unit": "answers-v7", "to": "last_known_good"})
+    call = ROLLBACK
     reading = backend.read(call, timeout=10)
     proposal = backend.propose(call, reading)
     assert (proposal.before_text, proposal.after_text) == ("release answers-v7.4", "release answers-v7.3")
