@@ -12,6 +12,7 @@ from actions.contract import CallInvalid, TargetMissing
 from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import CLUSTER_SCALE
 from actions.toolkit import aws
+from actions.toolkit.understood import understood
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -41,7 +42,7 @@ class AutoScaling(aws.Lagging):
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The desired capacity; bounds, suspended processes, policies and scheduled actions as facts."""
         name, ask = _name(call), self._account.asking(timeout=timeout)
-        with aws.understood(f"the question for {_what(name)}"):
+        with understood(aws.WHO):
             found = ask("autoscaling", "describe_auto_scaling_groups", what=_what(name), AutoScalingGroupNames=[name])["AutoScalingGroups"]
             if not found:
                 raise TargetMissing(f"AWS has no {_what(name)} in this region.")

@@ -16,6 +16,7 @@ from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import CLUSTER_SCALE, MODEL_ROLLBACK
 from actions.toolkit import aws, marks
 from actions.toolkit.marks import Marked, Marks
+from actions.toolkit.understood import understood
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -54,8 +55,8 @@ class Ecs(aws.Lagging):
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The tasks wanted, or the task definition with what could be gone back to; as facts how many run, and a deployment in progress."""
         cluster, service = _parts(call)
-        ask, what = self._account.asking(timeout=timeout), _what(cluster, service)
-        with aws.understood(f"the question for {what}"):
+        ask = self._account.asking(timeout=timeout)
+        with understood(aws.WHO):
             found = _service(ask, cluster, service)
             if call.operation == MODEL_ROLLBACK.name:
                 return self._release(ask, found)

@@ -20,6 +20,7 @@ from actions.kubernetes.names import Resource, named
 from actions.kubernetes.ownership import KEY, changed, key_of
 from actions.kubernetes.writing import Seen, compare_and_set, digest, understood
 from actions.operations import RETRIES_CAP, ROUTE_SWITCH
+from actions.toolkit.understood import understood as readable
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -53,6 +54,7 @@ class Istio:
         self.environment: str | None = environment
         self._cluster, self._namespaces, self._default = cluster, namespaces, default_retries
 
+    @readable(WHO)
     def read(self, call: Call, *, timeout: float) -> Reading:
         """All attempts of the route, or its destinations."""
         return self._look(call, timeout).reading

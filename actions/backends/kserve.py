@@ -25,6 +25,7 @@ from actions.kubernetes.ownership import KEY, changed, key_of
 from actions.kubernetes.writing import Seen, compare_and_set, digest, understood
 from actions.operations import MODEL_ROLLBACK
 from actions.redaction import redact
+from actions.toolkit.understood import understood as readable
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -52,6 +53,7 @@ class KServe:
         self.environment: str | None = environment
         self._cluster, self._namespaces, self._policy = cluster, namespaces, policy or marks.Policy()
 
+    @readable(WHO)
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The release that the specification asks for, and those to go back to."""
         return self._look(call, timeout).reading

@@ -17,6 +17,7 @@ from actions.kubernetes.ownership import KEY, changed, key_of
 from actions.kubernetes.rolling import Rolling, Sort
 from actions.kubernetes.writing import Seen, compare_and_set, digest, understood
 from actions.operations import MODEL_ROLLBACK
+from actions.toolkit.understood import understood as readable
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Proposal, Reading
 from runbooks.severity import Tier
 from runbooks.value import Json
@@ -135,6 +136,7 @@ class Rollouts:
         self._rolling = Rolling(cluster, SORT, policy=policy or marks.Policy(), interrupt=True, namespaces=namespaces)
         self._switching = Switching(cluster, namespaces=namespaces)
 
+    @readable(WHO)
     def read(self, call: Call, *, timeout: float) -> Reading:
         """Which release is wanted, or how the switch stands."""
         return self._part(call).look(call, timeout).reading

@@ -19,6 +19,7 @@ from actions.operations import MODEL_ROLLBACK, ROUTE_SWITCH
 from actions.redaction import redact
 from actions.toolkit import aws, marks
 from actions.toolkit.marks import Marked, Marks
+from actions.toolkit.understood import understood
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -67,7 +68,7 @@ class SageMaker(Comparing):
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The configuration, with what could be gone back to, or the route; the endpoint's status as a fact."""
         name, ask = _name(call), self._account.asking(timeout=timeout)
-        with aws.understood(f"the question for the {_what(name)}"):
+        with understood(aws.WHO):
             found = _endpoint(ask, name)
             if call.operation == ROUTE_SWITCH.name:
                 return _routed(found)
@@ -162,7 +163,7 @@ def _endpoint(ask: aws.Asking, name: str) -> dict[str, Any]:
 
 def _looked(ask: aws.Asking, call: Call, value: Json) -> Reading:
     """The endpoint as a value of the same kind, without what it could go back to."""
-    with aws.understood(f"the question for the {_what(_name(call))}"):
+    with understood(aws.WHO):
         found = _endpoint(ask, _name(call))
         return _routed(found) if "route" in value else Reading(value={"version": _configured(found)}, facts=_facts(found))
 

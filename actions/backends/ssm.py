@@ -15,6 +15,7 @@ from actions.kinds import BackendKind, Options, Secrets
 from actions.operations import LIMIT_SET, ROUTE_SWITCH
 from actions.redaction import redact
 from actions.toolkit import aws
+from actions.toolkit.understood import understood
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -56,7 +57,7 @@ class Parameters(aws.Lagging):
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The number or text with its version, and who wrote it."""
         name, ask = self._name(call), self._account.asking(timeout=timeout)
-        with aws.understood(f"the question for the parameter {name}"):
+        with understood(aws.WHO):
             described = _described(ask, name)
             _plain(name, described["Type"])
             found = ask("ssm", "get_parameter", what=f"parameter {name}", Name=name)["Parameter"]
@@ -85,7 +86,7 @@ class Parameters(aws.Lagging):
         kept = {field: present.facts[fact] for field, fact in _KEPT.items() if present.facts[fact]}
         asked = {"Name": name, "Value": _text(value), "Type": "String", "Overwrite": True, **kept}
         answer = ask("ssm", "put_parameter", what=f"parameter {name}", **asked)
-        with aws.understood(f"the change of {name}"):
+        with understood(aws.WHO):
             made = int(answer["Version"])
         if made != version + 1:
             _overwritten(ask, name, value, version=version, made=made)
@@ -197,7 +198,7 @@ def _overwritten(ask: aws.Asking, name: str, value: Json, *, version: int, made:
             "without its tags. Decide which is meant."
         )
     try:
-        with aws.understood(f"the question for older versions of {name}"):
+        with understood(aws.WHO):
             lost = [
                 str(ask("ssm", "get_parameter", what=f"parameter {name}", Name=f"{name}:{one}")["Parameter"]["Value"])
                 for one in range(max(version + 1, made - 3), made)

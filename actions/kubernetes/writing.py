@@ -14,6 +14,7 @@ from typing import TypeVar
 from actions.comparing import deadline, same
 from actions.contract import BackendError, Conflict, OutcomeUnknown, Rejected, Unreachable
 from actions.kubernetes.cluster import WHO, Thing, dig
+from actions.toolkit.understood import understood as readable
 from runbooks.operation import Call, Reading
 from runbooks.value import Json
 
@@ -71,7 +72,8 @@ def compare_and_set(
             raise Conflict(f"Someone else changed {call.target} meanwhile.", current=seen.reading)
         if not seen.version:  # a write that names none would overwrite whatever is there
             raise Unreachable(f"{WHO} describes {call.target} without its resourceVersion, so it was not written. Nothing was changed.")
-        written = send(seen, left())
+        with readable(WHO):
+            written = send(seen, left())
         if written is not None:
             return written
     raise Rejected(f"{WHO} keeps changing the status of {call.target}; nothing was changed. Try again in a moment.")
@@ -85,7 +87,8 @@ def unchanged(look: Callable[[], T]) -> T:
         BackendError: any other error of the look, as it is.
     """
     try:
-        return look()
+        with readable(WHO):
+            return look()
     except OutcomeUnknown as error:
         raise Unreachable(f"{error} Nothing was changed.") from error
 
@@ -97,6 +100,7 @@ def understood(read: Callable[[], Reading]) -> Reading:
         OutcomeUnknown: it cannot be read.
     """
     try:
-        return read()
-    except (BackendError, ValueError, TypeError, KeyError) as error:
+        with readable(WHO):
+            return read()
+    except BackendError as error:
         raise OutcomeUnknown(f"{WHO} accepted the change and answered something that cannot be read.") from error

@@ -12,7 +12,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from actions.comparing import Comparing, TimeUp, afterwards, deadline
 from actions.contract import BackendError, CallInvalid, NotPermitted, OutcomeUnknown, Rejected, TargetMissing, Throttled, Unreachable
 from actions.kinds import Options, Secrets
 from actions.redaction import redact
+from actions.toolkit.understood import understood
 from actions.toolkit.wire import MOST_REASON, retry_after
 from runbooks.errors import MusterError
 from runbooks.operation import Call, Reading
@@ -97,7 +98,7 @@ class Asking:
             parameters = {**parameters, more: answer[more]}
 
     def _sent(self, service: str, operation: str, keys: Mapping[str, str], parameters: Mapping[str, Json]) -> dict[str, Any]:
-        with closing(self._client(service, keys)) as client, understood(_action(service, operation)):
+        with closing(self._client(service, keys)) as client, understood(WHO):
             return dict(getattr(client, operation)(**parameters))
 
     def _sign_in(self) -> None:
@@ -128,7 +129,7 @@ class Asking:
     def _assumed(self, role: str, keys: Mapping[str, str]) -> dict[str, str]:
         asked = {"RoleArn": role, "RoleSessionName": SESSION_NAME}
         answer = self._translated("sts:AssumeRole", f"role {role}", lambda: self._sent("sts", "assume_role", keys, asked))
-        with understood("sts:AssumeRole"):
+        with understood(WHO):
             found = answer["Credentials"]
             return _named(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
 
@@ -304,19 +305,6 @@ def failed(error: BaseException, *, sdk: Sdk) -> BackendError:
     if isinstance(error, said.ParamValidationError | said.ValidationError | said.NoRegionError):
         return CallInvalid(f"{WHO}'s SDK refuses to send this ({type(error).__name__}).")
     return OutcomeUnknown(f"{WHO} gave no answer that can be read ({type(error).__name__}).")
-
-
-@contextmanager
-def understood(what: str) -> Iterator[None]:
-    """Read an answer; one of another shape than documented, such as a proxy's page, is none, whatever its status said.
-
-    Raises:
-        OutcomeUnknown: it cannot be read.
-    """
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise OutcomeUnknown(f"{WHO} answers {what} with something that cannot be read ({type(error).__name__}).") from error
 
 
 def _untrusted(error: BaseException) -> str:
