@@ -257,7 +257,9 @@ def _not_entitled(plan: Plan, requester: Actor, circle: Circle) -> Decision | No
         return None
     helpers = runners(tier=plan.tier, circle=circle)
     where = f" for {circle.service}" if circle.service else ""
-    text = f"Not run: you may not run actions of tier {plan.tier.value}{where}. These can: {_listed(helpers) or 'nobody'}."
+    text = (
+        f"Not run: you may not run actions of {plan.tier.risk} risk ({plan.tier.value}){where}. These can: {_listed(helpers) or 'nobody'}."
+    )
     return _no(Reason.NOT_GRANTED, text, helpers)
 
 

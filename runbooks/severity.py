@@ -45,6 +45,11 @@ class Tier(StrEnum):
         """0 (reads) to 3 (irreversible)."""
         return int(self.value[-1])
 
+    @property
+    def risk(self) -> str:
+        """In a word, for people who do not know the tiers by heart."""
+        return ("no", "low", "high", "the highest")[self.rank]
+
     def above(self, other: "Tier") -> bool:
         """Whether this risks strictly more than `other`."""
         return self.rank > other.rank

@@ -141,7 +141,7 @@ def dialog(tx: Tx, ctx: Context, runbook_id: str, step: str, *, by: Actor, now: 
     Raises:
         Refused: it is in service, or this person may not.
     """
-    held = _must_be_open(tx, runbook_id, step)
+    held = _must_be_open(tx, ctx, runbook_id, step)
     _must_answer_for_it(ctx, held, by=by, now=now)
     return ResetDialog(
         runbook_id=runbook_id, step=step, title=held.title, failures=held.failures, incident_id=held.incident_id, run_id=held.run_id
@@ -154,7 +154,7 @@ def reset(tx: Tx, ctx: Context, runbook_id: str, step: str, *, reason: str, by: 
     Raises:
         Refused: it is in service, this person may not, or the reason explains nothing.
     """
-    held = _must_be_open(tx, runbook_id, step)
+    held = _must_be_open(tx, ctx, runbook_id, step)
     _must_answer_for_it(ctx, held, by=by, now=now)
     if len(reason.strip()) < SHORTEST_REASON:
         raise Refused("reset_reason", "Still out of service: say in a sentence what was found and why it will work now.")
@@ -164,7 +164,8 @@ def reset(tx: Tx, ctx: Context, runbook_id: str, step: str, *, reason: str, by: 
     if held.incident_id is not None and (incident := incidents.find(tx, held.incident_id)):
         said = entry(EntryKind.BREAKER_RESET, text, now=now, actor=by, runbook=runbook_id, step=step, reason=reason.strip())
         ledger.record(tx, incident.id, [said], now=now)
-        tasks.enqueue(tx, say(key=f"{_name(held, None)}:reset", screen="notice", incident_id=incident.id, text=text))
+        told = f"{name_of(ctx, by.id)} puts {held.title} back into service: {reason.strip()}"
+        tasks.enqueue(tx, say(key=f"{_name(held, None)}:reset", screen="notice", incident_id=incident.id, text=told))
     tasks.enqueue(tx, *_redrawn(ctx, held, now=now))
     return f"{held.title} is back in service."
 
@@ -180,11 +181,11 @@ def _redrawn(ctx: Context, held: Breaker, *, now: datetime) -> list[NewTask]:
     ]
 
 
-def _must_be_open(tx: Tx, runbook_id: str, step: str) -> Breaker:
+def _must_be_open(tx: Tx, ctx: Context, runbook_id: str, step: str) -> Breaker:
     held = breakers.get(tx, runbook_id, step)
     if held.is_open:
         return held
-    by = f"; {held.reset_by} put it back: {held.reset_reason}" if held.reset_by else ""
+    by = f"; {name_of(ctx, held.reset_by)} put it back: {held.reset_reason.rstrip('.')}" if held.reset_by else ""
     raise Refused("in_service", f"{held.title or f'{runbook_id}/{step}'} is in service{by}.", audit=False)
 
 

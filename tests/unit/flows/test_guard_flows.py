@@ -171,7 +171,7 @@ def test_s15_put_back_it_counts_anew(database: Database) -> None:
     with pytest.raises(Refused, match="its owner or an admin"):
         database.write(lambda tx: reset(tx, ctx, "chika"))
     assert "back in service" in database.write(lambda tx: reset(tx, ctx, "ana"))
-    with pytest.raises(Refused, match="is in service; ana put it back"):
+    with pytest.raises(Refused, match="is in service; Ana Silva put it back"):
         database.write(lambda tx: reset(tx, ctx, "ana"))
     fail(ctx, database, incident, 2)
     assert database.read(breakers.open_ones) == []
