@@ -1,5 +1,6 @@
 """How a backend is found and built: an entry point of the group `muster.backends` names a `BackendKind`."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -11,6 +12,7 @@ from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
 GROUP = "muster.backends"
+_SIGNED_IN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@]*:[^/?#]*@")
 
 Secrets = Mapping[str, Callable[[], str]]
 """Secrets by name; each is read at the moment of use and kept nowhere (rule S18)."""
@@ -38,8 +40,11 @@ class Options:
         return value
 
     def text(self, name: str, default: Any = ...) -> Any:
-        """A text option."""
-        return self.get(name, str, default)
+        """A text option. An address that holds a password is refused and not repeated: options are shown, secrets are not (rule S18)."""
+        found = self.get(name, str, default)
+        if isinstance(found, str) and _SIGNED_IN.match(found):
+            raise self.invalid(name, "holds a password; leave it out of the address, and give it as a secret")
+        return found
 
     def texts(self, name: str, default: Any = ...) -> tuple[str, ...]:
         """A list of texts."""

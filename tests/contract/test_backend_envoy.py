@@ -300,6 +300,16 @@ def test_a_retry_budget_outranks_the_number(proxy: RunningEnvoy) -> None:
         build(proxy, by="circuit_breaker").read(cap("circuit_breaker", target="budgeted"), timeout=TIMEOUT)
 
 
+def test_a_runtime_key_of_any_letters_is_meant_as_it_stands(proxy: RunningEnvoy) -> None:
+    """A prefix with spaces and signs, as a mesh may make it, is changed and put back under its own name."""
+    proxy.edit(("routing.answers", '"routing|a b%c+d&e"'))
+    act = Act(build(proxy), "route.switch", {"target": "answers/split", "route": "backup"})
+    plan = act.plan()
+    applied = act.execute(plan)
+    assert applied.status is OutcomeStatus.APPLIED
+    assert act.undo(plan, after=applied.after).status is OutcomeStatus.APPLIED
+
+
 def test_nobody_is_sent_where_nobody_is(proxy: RunningEnvoy) -> None:
     """A cluster without a healthy host is refused as a route."""
     backend = build(proxy)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from actions.backends.envoy.routes import Route, routes_of
 from actions.contract import CallInvalid, OutcomeUnknown, Rejected
@@ -98,7 +99,8 @@ class Admin:
 
     def modify(self, values: Mapping[str, str], *, left: Left) -> None:
         """Set overrides in the admin layer, all in one; an empty one is taken away."""
-        answer = self._wire.send("POST", "/runtime_modify", params=values, timeout=left())
+        asked = urlencode(values, quote_via=quote)  # Envoy takes + for itself and not for a space
+        answer = self._wire.send("POST", f"/runtime_modify?{asked}", timeout=left())
         if answer.status == 503 and b"No admin layer" in answer.body:
             raise Rejected("Envoy has no admin layer that could be changed.")
         refuse(answer, who=WHO, what="runtime")

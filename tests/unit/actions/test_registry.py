@@ -21,6 +21,14 @@ def test_our_backends_come_by_entry_point() -> None:
     assert all(isinstance(kind, BackendKind) for kind in installed().values())
 
 
+def test_s18_an_address_that_holds_a_password_is_refused_and_not_repeated() -> None:
+    """Options are shown by `muster check` and in errors, secrets never: whoever wrote a password into an address is told where it belongs."""
+    with pytest.raises(SettingsInvalid, match=r"backends\.mlflow\.url: holds a password; .* give it as a secret") as refused:
+        build("mlflow", {"url": "https://muster:geheim@mlflow.example", "environment": "production"}, secrets={})
+    assert "geheim" not in str(refused.value)
+    assert build("mlflow", {"url": "https://mlflow.example/a@b:c", "environment": "production"}, secrets={}).name == "mlflow"
+
+
 def test_the_catalogue_is_known_without_configuration() -> None:
     """Runbooks can be checked anywhere: the ten operations they may use are declared, Muster's own are not among them."""
     assert set(declared()) >= {
