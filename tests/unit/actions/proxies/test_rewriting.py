@@ -69,7 +69,7 @@ def test_what_cannot_be_read_is_said() -> None:
             with_scalars(text, {("a",): "1"}, name="routes.yaml")
 
 
-NAMES = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), min_size=1)
+NAMES = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), min_size=1, max_size=100)  # YAML takes a name up to 1,024
 
 
 @given(st.lists(st.dictionaries(NAMES, st.integers(), min_size=1), min_size=1), st.integers(), st.data())
