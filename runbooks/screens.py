@@ -340,7 +340,7 @@ class PauseShown(Value):
 
 
 class HomeScreen(Value):
-    """Screen 6: App Home of one person."""
+    """Screen 6: App Home of one person. `next_drill_title` is what the rehearsed runbook is called."""
 
     person: Person | None
     pause: PauseShown | None = None
@@ -353,6 +353,7 @@ class HomeScreen(Value):
     reviews: tuple[tuple[Review, Incident], ...] = ()
     follow_ups: tuple[FollowUp, ...] = ()
     next_drill: Drill | None = None
+    next_drill_title: str = ""
     on_call: dict[str, str] = {}
     links: dict[str, str] = {}
     drawn_at: Moment

@@ -35,6 +35,9 @@ def screen(tx: Tx, ctx: Context, person: Person | None) -> HomeScreen:
     open_ones = {incident.id: incident for incident in incidents.open_ones(tx)}
     standing = mitigations.open_ones(tx)
     waiting_runs = runs.in_states(tx, [RunState.AWAITING_APPROVAL, RunState.INCONCLUSIVE, RunState.UNKNOWN])
+    planned = drills.in_states(tx, [DrillState.PLANNED, DrillState.ASKED])
+    next_drill = min(planned, key=lambda drill: drill.due_at, default=None)
+    rehearsed = ctx.shelf.runbook(next_drill.runbook) if next_drill else None
     mine = [incident for incident in open_ones.values() if _mine(ctx, incident, person)]
     return HomeScreen(
         person=person,
@@ -47,7 +50,8 @@ def screen(tx: Tx, ctx: Context, person: Person | None) -> HomeScreen:
         mitigations=tuple((item, incidents.get(tx, item.incident_id)) for item in standing[:SHOWN]),
         reviews=tuple((review, incidents.get(tx, review.incident_id)) for review in reviews.open_ones(tx)[:SHOWN]),
         follow_ups=tuple(follow_ups.open_ones(tx)[:SHOWN]),
-        next_drill=min(drills.in_states(tx, [DrillState.PLANNED, DrillState.ASKED]), key=lambda drill: drill.due_at, default=None),
+        next_drill=next_drill,
+        next_drill_title=rehearsed.header.title if rehearsed else "",
         on_call={team.id: ", ".join(p.name for p in ctx.on_call.on_call(team.id, now)) or "nobody" for team in ctx.directory.teams},
         links={"Drills": ctx.page_url("/drills"), "Incidents": ctx.page_url("/incidents")},
         drawn_at=now,

@@ -103,8 +103,8 @@ def _approval(sheet: Sheet, request: ApprovalRequest, now: Moment) -> None:
 def _incidents(sheet: Sheet, incidents: tuple[Incident, ...], now: Moment) -> None:
     sheet.add(header("My incidents"))
     if not incidents:
-        declare = button("Declare an incident…", Press(kind=PressKind.DECLARE))
-        sheet.add(section("None is open. If something looks wrong, declare one: it costs nothing to close it again.", accessory=declare))
+        sheet.add(section("None is open. If something looks wrong, declare one: it costs nothing to close it again."))
+        sheet.add_all(rows([button("Declare an incident…", Press(kind=PressKind.DECLARE))]))
     for incident in incidents[:_MOST]:
         lasted = text.lasting((now - incident.began_at).total_seconds())
         drill = "DRILL · " if incident.is_drill else ""
@@ -144,7 +144,8 @@ def _duties(sheet: Sheet, screen: HomeScreen) -> None:
 def _next(sheet: Sheet, screen: HomeScreen) -> None:
     sheet.add(header("Next drill, and who is on call"))
     drill = screen.next_drill
-    sheet.add(section(f"DRILL of {text.line(drill.runbook, 80)}, {text.moment(drill.due_at)}." if drill else "No drill is planned."))
+    title = text.line(screen.next_drill_title or (drill.runbook if drill else ""), 120)
+    sheet.add(section(f"DRILL of {title}, {text.moment(drill.due_at)}." if drill else "No drill is planned."))
     duty = [f"{text.line(team, 80)}: {text.line(who, 150)}" for team, who in list(screen.on_call.items())[:12]]
     sheet.add(section(_listed(duty) or "Nobody is on call by the plan that Muster knows."))
     links = [link_button(label, url, number=number) for number, (label, url) in enumerate(list(screen.links.items())[:ROW_LINKS])]

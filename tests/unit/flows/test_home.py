@@ -8,10 +8,11 @@ from bot.flows import breaking, home, pausing
 from bot.flows.front import Desk
 from bot.flows.proposing import QUIET
 from bot.ports import Press, PressKind, Visitor
+from runbooks.drill import Drill, DrillState
 from runbooks.people import Person
 from runbooks.proposing import SuggestionState
 from runbooks.screens import HomeScreen
-from storage import breakers, incidents, tasks
+from storage import breakers, drills, incidents, tasks
 from storage.breakers import Breaker
 from storage.database import Database
 from tests.suggesting import ANA, EVA, Stage
@@ -104,6 +105,18 @@ def test_s15_what_is_out_of_service_again_is_said_in_the_older_message(stage: St
     stage.ctx.write(lambda tx: breakers.put(tx, again))
     told = stage.ctx.read(lambda tx: breaking.message(tx, stage.ctx, {"runbook": stage.book.id, "step": "turn-up", "run": 1}))
     assert told.decided == "Put back by Ana Silva: The quota. It is out of service again since then: see the newer message."
+
+
+def test_the_next_drill_stands_by_the_name_of_its_runbook(stage: Stage) -> None:
+    """The soonest drill that is not over, by what its runbook is called and not by its id."""
+    for slot, days in (("2026-Q4", 9), ("2027-Q1", 90)):
+        due = stage.clock.now() + timedelta(days=days)
+        drill = Drill(id=0, runbook=stage.book.id, slot=slot, state=DrillState.PLANNED, lead="ben", due_at=due)
+        stage.ctx.write(lambda tx, drill=drill: drills.add(tx, drill) and None)
+    found = seen(stage)
+    assert found.next_drill is not None
+    assert (found.next_drill.slot, found.next_drill_title) == ("2026-Q4", stage.book.header.title)
+    assert found.next_drill_title != stage.book.id
 
 
 def test_what_is_pressed_in_app_home_draws_it_anew(stage: Stage) -> None:
