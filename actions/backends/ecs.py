@@ -23,7 +23,8 @@ from runbooks.value import Json
 OPERATIONS = (CLUSTER_SCALE, MODEL_ROLLBACK)
 FORM = "cluster/service, such as production/answers"
 _TARGET = re.compile(r"([A-Za-z0-9_-]{1,255})/([A-Za-z0-9_-]{1,255})")
-_LOOKED_AT = 10  # revisions whose tags are read; each is a request of its own
+_LOOKED_AT = 10  # revisions down from the present one whose tags are read; each is a request of its own
+_NEWER = 3  # revisions up from it, likewise: somebody may want to go on from an earlier rollback
 _SCALED = "ecs:service:DesiredCount"
 EVERY = "*"  # the limits of every service that has none of its own
 
@@ -97,8 +98,9 @@ class Ecs(aws.Lagging):
         family = present.rpartition(":")[0]
         names = sorted({*_listed(ask, family, present), present}, key=_number, reverse=True)
         older = [name for name in names if _number(name) <= _number(present)][:_LOOKED_AT]
-        known = {name: self._described(ask, name) for name in older}
-        every = [known.get(name) or Marked(version=name, order=_number(name)) for name in names]
+        newer = [name for name in names if _number(name) > _number(present)][-_NEWER:]
+        known = {name: self._described(ask, name) for name in (*newer, *older)}
+        every = [known.get(name) or Marked(version=name, order=_number(name), read=False) for name in names]
         return _reading({"version": present}, found, facts={**_facts(found), **marks.facts(every, present=known[present])})
 
     def _described(self, ask: aws.Asking, name: str) -> Marked:

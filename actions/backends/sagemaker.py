@@ -28,7 +28,8 @@ FORM = "the name of a SageMaker endpoint, such as answers"
 WAIT = 8.0  # seconds to watch a change that was accepted; a refused configuration fails within a few
 _PAUSE = 1.0  # seconds between two looks meanwhile
 _KEPT = 3.0  # seconds that are left for the last look
-_LOOKED_AT = 10  # configurations whose tags are read; each is a request of its own
+_LOOKED_AT = 10  # configurations back from the present one whose tags are read; each is a request of its own
+_NEWER = 3  # configurations after it, likewise: somebody may want to go on from an earlier rollback
 _LISTED = 100  # configurations that one request lists at most
 _LONGEST = 63  # characters of a name that can be asked for
 _NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
@@ -122,7 +123,8 @@ class SageMaker(Comparing):
         mine = self._listed(ask, self._prefixes.get(endpoint, f"{endpoint}-"), present)
         since = mine[present]["CreationTime"]
         older = [name for name, one in mine.items() if one["CreationTime"] <= since and name != present]
-        looked_at = {present, *older[: _LOOKED_AT - 1]}
+        newer = [name for name, one in mine.items() if one["CreationTime"] > since]
+        looked_at = {present, *older[: _LOOKED_AT - 1], *newer[-_NEWER:]}
         every = {name: self._release(ask, one, tagged=name in looked_at) for name, one in mine.items()}
         return marks.facts(list(every.values()), present=every[present])
 
@@ -144,7 +146,7 @@ class SageMaker(Comparing):
     def _release(self, ask: aws.Asking, config: Mapping[str, Any], *, tagged: bool) -> Marked:
         name, at = config["EndpointConfigName"], config["CreationTime"]
         if not tagged:
-            return Marked(version=name, order=at.timestamp(), at=at)
+            return Marked(version=name, order=at.timestamp(), at=at, read=False)
         found = ask("sagemaker", "list_tags", what=f"tags of {name}", ResourceArn=config["EndpointConfigArn"])
         return self._marks.release(name, order=at.timestamp(), at=at, tags=aws.tags(found["Tags"]))
 

@@ -85,7 +85,7 @@ def facts(releases: Sequence[Release], *, present: str, policy: Policy) -> dict[
         for one in releases
         if one.version in kept
     ]
-    return {"releases": listed, "last_known_good": last, "versions": names}
+    return {"releases": listed, "last_known_good": last, "versions": names, "bad": [name for name in names if good[name] is False]}
 
 
 def proposal(call: Call, reading: Reading) -> Proposal:
@@ -105,10 +105,9 @@ def proposal(call: Call, reading: Reading) -> Proposal:
         )
     if wanted not in (reading.facts.get("versions") or ()):
         raise CallInvalid(f"{call.target} has no release {wanted}; there are {', '.join(known) or 'none'}.")
-    if (known.get(wanted) or {}).get("good") is False and wanted != present:
-        raise CallInvalid(
-            f"Release {wanted} of {call.target} is marked as bad ({known[wanted]['note'] or 'by its score'}). Choose another."
-        )
+    if wanted in (reading.facts.get("bad") or ()) and wanted != present:
+        why = (known.get(wanted) or {}).get("note") or "by its score"
+        raise CallInvalid(f"Release {wanted} of {call.target} is marked as bad ({why}). Choose another.")
     return Proposal(
         value={"version": wanted},
         before_text=words.get(present, f"release {present}"),

@@ -25,7 +25,10 @@ GOOD = ("approved", "passed", "good", "true")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marked:
-    """One release with what its marks say. The higher its `order`, the newer it is."""
+    """One release with what its marks say. The higher its `order`, the newer it is.
+
+    `read` is false where its marks were not asked for: then nothing is known because nobody looked.
+    """
 
     version: str
     order: float
@@ -33,6 +36,7 @@ class Marked:
     score: float | None = None
     good: bool | None = None
     note: str = ""
+    read: bool = True
 
     @property
     def listed(self) -> dict[str, Json]:
@@ -90,6 +94,8 @@ def facts(releases: Sequence[Marked], *, present: Marked) -> dict[str, Json]:
         "releases": [one.listed for one in _shown(newest, present=present, good=good)],
         "last_known_good": good.version if good else None,
         "versions": [one.version for one in newest],
+        "bad": [one.version for one in newest if one.good is False],
+        "unread": [one.version for one in newest if not one.read],
     }
 
 
@@ -97,7 +103,7 @@ def rollback(call: Call, reading: Reading) -> Proposal:
     """The release asked for: a named one, or the newest older one that is known to be good.
 
     Raises:
-        CallInvalid: there is none, or the named one is known to be bad.
+        CallInvalid: there is none, or the named one is known to be bad, or its marks were not read.
     """
     present, wanted = reading.value["version"], call.arguments["to"]
     known = {one["version"]: one for one in reading.facts.get("releases", ())}
@@ -110,9 +116,13 @@ def rollback(call: Call, reading: Reading) -> Proposal:
             )
     if wanted not in reading.facts.get("versions", ()):
         raise CallInvalid(f"{call.target} has no release {wanted}; there are {', '.join(known)}.")
-    if known.get(wanted, {}).get("good") is False:
+    if wanted in reading.facts.get("bad", ()):
+        why = known.get(wanted, {}).get("note") or "by its score"
+        raise CallInvalid(f"Release {wanted} of {call.target} is marked as bad ({why}). Choose another.")
+    if wanted in reading.facts.get("unread", ()):
         raise CallInvalid(
-            f"Release {wanted} of {call.target} is marked as bad ({known[wanted]['note'] or 'by its score'}). Choose another."
+            f"Release {wanted} of {call.target} is too far from {present}: only of the releases near the present one are the marks read, "
+            f"and it may be a bad one. Choose another ({', '.join(known)}), or deploy it by the usual way."
         )
     note = _note(known.get(present, {}), known.get(wanted, {}))
     return Proposal(value={"version": wanted}, before_text=f"release {present}", after_text=f"release {wanted}", note=note)

@@ -156,6 +156,19 @@ def test_a_bad_revision_is_not_gone_back_to(aws: Moto, service: str) -> None:
         backend.propose(rollback(service, f"{service.partition('/')[2]}:3"), reading)
 
 
+def test_a_newer_revision_is_judged_by_its_marks_too(aws: Moto) -> None:
+    """After a rollback somebody may go on to a newer revision: one that is marked as bad is refused, one too far to be looked at as well."""
+    service = made(aws, GOOD, BAD, {}, {}, {})
+    family, backend = service.partition("/")[2], known(aws.url)
+    change(aws, service, taskDefinition=f"{family}:1")
+    reading = backend.read(rollback(service), timeout=PATIENT)
+    with pytest.raises(CallInvalid, match="marked as bad"):
+        backend.propose(rollback(service, f"{family}:2"), reading)
+    with pytest.raises(CallInvalid, match=f"{family}:5 of {service} is too far from {family}:1"):
+        backend.propose(rollback(service, f"{family}:5"), reading)
+    assert backend.propose(rollback(service, f"{family}:4"), reading).note == "Nothing says whether it is good."
+
+
 @pytest.mark.parametrize("call", [scale, rollback], ids=["scale", "rollback"])
 def test_a_deployment_in_progress_is_left_alone(call: Any, aws: Moto) -> None:
     """While a deployment is under way nothing is planned, and the sentence says what to wait for."""

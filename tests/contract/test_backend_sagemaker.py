@@ -310,6 +310,16 @@ def test_an_endpoint_with_a_long_name_has_its_releases(fake: Endpoints) -> None:
     assert [len(asked["NameContains"]) for operation, asked in fake.asked if operation == "ListEndpointConfigs"] == [63]
 
 
+def test_a_newer_configuration_is_judged_by_its_marks_too(fake: Endpoints) -> None:
+    """After a rollback somebody may go on to a newer configuration: one that is marked as bad is refused."""
+    fake.endpoint("answers", "answers-v2")
+    backend = unhurried(fake.url)
+    reading = backend.read(rollback("answers"), timeout=PATIENT)
+    with pytest.raises(CallInvalid, match="answers-v3 of answers is marked as bad"):
+        backend.propose(rollback("answers", "answers-v3"), reading)
+    assert backend.propose(rollback("answers", "answers-v4"), reading).value == {"version": "answers-v4"}
+
+
 def test_configurations_on_a_later_page_are_found(fake: Endpoints) -> None:
     """A list comes in pages: the good configuration on the second one is gone back to."""
     fake.page = 2

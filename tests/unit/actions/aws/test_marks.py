@@ -70,6 +70,23 @@ def test_ten_are_shown_and_the_good_one_is_among_them() -> None:
     assert len(facts["versions"]) == 30
 
 
+def test_a_bad_release_is_refused_although_it_is_not_shown() -> None:
+    """Ten are shown; one that is marked as bad and lies behind them is refused all the same."""
+    every = [release(1, good=True), release(2, good=False), *(release(number) for number in range(3, 31))]
+    found = reading(*every, present=release(30))
+    assert "v2" not in [one["version"] for one in found.facts["releases"]]
+    with pytest.raises(CallInvalid, match="v2 of answers is marked as bad"):
+        marks.rollback(to("v2"), found)
+
+
+def test_a_release_whose_marks_nobody_read_is_refused() -> None:
+    """That nothing is known of it is only true of what was looked at; one that was not may be a bad one."""
+    found = reading(release(1, read=False), release(2), present=release(3))
+    with pytest.raises(CallInvalid, match="v1 of answers is too far from v3"):
+        marks.rollback(to("v1"), found)
+    assert marks.rollback(to("v2"), found).note == "Nothing says whether it is good."
+
+
 def test_what_is_shown_can_be_chosen_from() -> None:
     """The facts are what `actions.toolkit.releases` reads: only the known good ones are candidates."""
     found = reading(release(1, good=True, score=0.9), release(2), release(3, good=False), present=release(4))

@@ -191,6 +191,14 @@ def test_ten_releases_are_enough_to_choose_from() -> None:
     assert [facts["releases"][0]["version"], facts["releases"][-1]["version"]] == ["v30", "v1"]
 
 
+def test_a_bad_release_is_refused_although_it_is_not_shown() -> None:
+    """Ten are shown; one that is marked as bad and lies behind them is refused all the same."""
+    reading = said(*(marked(f"v{number}") for number in range(30, 2, -1)), marked("v2", good="false"), present="v30")
+    assert "v2" not in [one["version"] for one in reading.facts["releases"]]
+    with pytest.raises(CallInvalid, match="v2 of a/b is marked as bad"):
+        marks.proposal(CALL.model_copy(update={"arguments": {"unit": "a/b", "to": "v2"}}), reading)
+
+
 def test_a_present_release_that_nobody_knows_has_all_others_before_it() -> None:
     """A model that is not on the list may go back to the newest good one."""
     assert said(marked("v2", good="true"), marked("v1", good="true"), present="elsewhere").facts["last_known_good"] == "v2"
