@@ -124,7 +124,7 @@ def _stages(action: Action, measured: str, unit: str | None) -> str:
         return ""
     limits = [threshold for threshold in (action.ramp.stop_when, action.verify.fails) if threshold is not None]
     bad = " or ".join(limit(threshold, unit) for threshold in limits)
-    stops = f", stopped and taken back if {measured} is {bad}" if bad else ""
+    stops = f", stopped and undone if {measured} is {bad}" if bad else ""
     return f"One first, then two, then four, {in_words(action.ramp.pause)} apart{stops}. "
 
 
@@ -133,7 +133,7 @@ def undo(action: Action, operation: Operation, proposal: Proposal) -> str:
     if action.undo.to == "not-possible":
         return "This cannot be undone."
     whole = "every part back as it was, the last one first" if proposal.parts else f"back to {proposal.before_text}"
-    back = whole if operation.looks else "a person takes it back"
+    back = whole if operation.looks else "a person undoes it"
     if action.undo.after is None:
         return f"Undo at any time: {back}."
     then = {

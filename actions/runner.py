@@ -323,7 +323,7 @@ class Runner:
         try:
             after = backend.take_back(plan.call, plan.before.value, expected=expected, key=key, timeout=left())
         except OutcomeUnknown as error:
-            reason = f"It is not known whether it was taken back: {lower(redact(str(error)))}"
+            reason = f"It is not known whether it was undone: {lower(redact(str(error)))}"
             return Outcome(status=OutcomeStatus.UNKNOWN, reason=reason, before=expected)
         except Conflict as error:
             standing = backend.standing(plan.call, error.current, before=plan.before, wanted=plan.proposal.value)

@@ -87,7 +87,7 @@ class PressKind(StrEnum):
     CONFIRM = "confirm"  # submit of PlanDialog
     APPROVE = "approve"
     DECLINE = "decline"
-    CANCEL = "cancel"  # the requester or an approver takes it back before it starts
+    CANCEL = "cancel"  # the requester or an approver cancels it before it starts
     UNDO = "undo"
     EXTEND = "extend"  # opens ExtendDialog
     EXTEND_TO = "extend_to"  # its submit

@@ -437,7 +437,7 @@ def messages() -> Iterator[Message]:
             for number in range(20)
         )
     )
-    yield cleaning(cache, state=RunState.UNDONE, over="Roll back the release was taken back; there is nothing to clean up.")
+    yield cleaning(cache, state=RunState.UNDONE, over="Roll back the release was undone; there is nothing to clean up.")
     for staged in (RampState(done=2, at_work=2, value=0.4), RampState(done=3, next_at=NOW, cancelled_by="ana")):
         staged_run = line(RunState.RUNNING, plan=several(20), ramp=staged)
         yield RunMessage(incident=incident(), line=staged_run, text="2 of 20 done, p99 0.4 s.", buttons=("cancel",))

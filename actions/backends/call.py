@@ -44,7 +44,7 @@ CALL = Operation(
 )
 FIRE = Operation(
     name="http.fire",
-    title="Make a declared call that cannot be taken back",
+    title="Make a declared call that cannot be undone",
     reads=False,
     tier=Tier.R1,
     target="target",
@@ -173,7 +173,7 @@ class Calls(Comparing):
         if declared.read is not None:
             return super().apply(call, value, expected=expected, key=key, timeout=timeout)
         if value is None:
-            raise CallInvalid(f"{declared.name} cannot be taken back: no way back is declared. A person does it at {self._who}.")
+            raise CallInvalid(f"{declared.name} cannot be undone: no way back is declared. A person does it at {self._who}.")
         left = deadline(timeout)
 
         def fire() -> None:

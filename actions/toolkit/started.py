@@ -69,7 +69,7 @@ class Starting(ABC):
             OutcomeUnknown: no clear answer came, and nothing is seen of it yet.
         """
         if value is None:
-            raise CallInvalid(f"{call.target} was started and cannot be taken back. A person looks at what it did.")
+            raise CallInvalid(f"{call.target} was started and cannot be undone. A person looks at what it did.")
         left = deadline(timeout)
         started = once(
             look=lambda: self._found(call, key=key, timeout=left()),

@@ -100,7 +100,7 @@ def decided(call: Call) -> Done:
 
 
 def cancelled(call: Call) -> Done:
-    """Take it back before it starts."""
+    """Cancel it before it starts."""
     return _pressed(call, K.CANCEL)
 
 
@@ -145,7 +145,7 @@ def kept(call: Call) -> Done:
 
 
 def reverted(call: Call) -> Done:
-    """Take it back."""
+    """Undo it."""
     return _mitigation_pressed(call, K.REVERT)
 
 
@@ -207,7 +207,7 @@ ENDPOINTS = (
     _post("/runbooks/{runbook}/actions/{step}/reset", "reset_action", "Put an action back into service", reset, Reset),
     _post(f"{ONE}/run", "run_action", "Run exactly this plan, or ask for its approval", confirmed, Confirm),
     _post(f"{ONE}/approval", "decide_run", "Approve or decline exactly this plan", decided, Decide),
-    _post(f"{ONE}/cancel", "cancel_run", "Take it back before it starts", cancelled),
+    _post(f"{ONE}/cancel", "cancel_run", "Cancel it before it starts", cancelled),
     _post(f"{ONE}/undo", "undo_run", "Put back the state from before", undone),
     _post(f"{ONE}/cleaned", "tick_cleanup", "Say that one thing of the clean-up is done", cleaned, Cleaned),
     _post(f"{ONE}/verdict", "say_verdict", "Say whether it worked, where measuring could not tell", verdict_said, SayVerdict),
@@ -221,5 +221,5 @@ ENDPOINTS = (
     ),
     _post(f"{MITIGATION}/extend", "extend_mitigation", "Let it stay longer", extended, Extend),
     _post(f"{MITIGATION}/keep", "keep_mitigation", "Let it stay for good", kept),
-    _post(f"{MITIGATION}/revert", "revert_mitigation", "Take it back", reverted),
+    _post(f"{MITIGATION}/revert", "revert_mitigation", "Undo it", reverted),
 )

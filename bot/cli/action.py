@@ -1,4 +1,4 @@
-"""`muster action …`: see what would change and what is proposed, run it, watch until it is proven, take it back."""
+"""`muster action …`: see what would change and what is proposed, run it, watch until it is proven, undo it."""
 
 import json
 import sys
@@ -145,7 +145,7 @@ def approve(run: Run, decline: Annotated[bool, typer.Option("--decline", help="S
 
 
 @app.command("undo")
-def undo(run: Run, wait: Annotated[bool, typer.Option(help="Wait until it is taken back.")] = True, as_json: Json = False) -> None:
+def undo(run: Run, wait: Annotated[bool, typer.Option(help="Wait until it is undone.")] = True, as_json: Json = False) -> None:
     """Put back the state from before, unless somebody else has changed it meanwhile."""
     with session() as muster:
         done = muster.post(f"/runs/{run}/undo")
@@ -180,7 +180,7 @@ def stopped(
 
 @app.command("cancel")
 def cancel(run: Run, as_json: Json = False) -> None:
-    """Take a run back before it starts."""
+    """Cancel a run before it starts."""
     with session() as muster:
         show(muster.post(f"/runs/{run}/cancel"), as_json, lambda it: it["said"])
 

@@ -149,7 +149,7 @@ def done(tx: Tx, ctx: Context, run: ActionRun, place: int, *, by: Actor, now: da
     if item.diagnostic is not None:
         raise Refused("measured", f"{item.title} is measured; it is ticked when the measurement says so.", audit=False)
     if run.state is RunState.UNDONE:
-        return f"{run.title} was taken back; there is nothing to clean up."
+        return f"{run.title} was undone; there is nothing to clean up."
     ticked = item.model_copy(update={"done_at": now, "done_by": by.id})
     after = run.with_(cleanup=(*run.cleanup[:place], ticked, *run.cleanup[place + 1 :]))
     runs.save(tx, after, was=run.state)
@@ -219,7 +219,7 @@ def checklist(tx: Tx, ctx: Context, run_id: int) -> CleanUpMessage | None:
         shown=tuple(_shown(item, action, place) for place, item in enumerate(run.cleanup)),
         exposed=exposure(run),
         people=people,
-        over=f"{run.title} was taken back; there is nothing to clean up." if run.state is RunState.UNDONE else None,
+        over=f"{run.title} was undone; there is nothing to clean up." if run.state is RunState.UNDONE else None,
     )
 
 
@@ -239,5 +239,5 @@ def _redrawn(run: ActionRun, *, now: datetime) -> NewTask:
 
 
 def dropped(run: ActionRun, *, now: datetime) -> list[NewTask]:
-    """The run was taken back: its checklist says so."""
+    """The run was undone: its checklist says so."""
     return [redraw_run(run, now=now), *([_redrawn(run, now=now)] if run.cleanup else [])]

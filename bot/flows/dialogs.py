@@ -182,7 +182,7 @@ def wrong_runbook(tx: Tx, ctx: Context, incident: Incident, better: str, *, by: 
         return Reply(errors={"runbook": "This is the runbook that the incident follows already."})
     busy = [run.title for run in runs.of_incident(tx, incident.id) if run.state in IN_FLIGHT]
     if busy:
-        return Reply(errors={"runbook": f"{busy[0]} is under way. Wait for its end, or take it back first."})
+        return Reply(errors={"runbook": f"{busy[0]} is under way. Wait for its end, or undo it first."})
     runbook_versions.keep(tx, runbook, seen_at=now)
     first = next(iter(alerts.of_incident(tx, incident.id)), None)
     case = {"labels": incident.labels, "title": first.title if first else incident.title}

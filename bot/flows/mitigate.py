@@ -43,7 +43,7 @@ def _due(tx: Tx, ctx: Context, item: Mitigation, *, now: datetime) -> None:
 
 def _remind(tx: Tx, ctx: Context, item: Mitigation, *, now: datetime) -> None:
     mitigations.save(tx, item.model_copy(update={"reminded_at": now}), next_at=item.ends_at)
-    then = {"revert": "It is taken back then", "ask": "You are asked then", "keep": "It stays then"}[item.then.value]
+    then = {"revert": "It is undone then", "ask": "You are asked then", "keep": "It stays then"}[item.then.value]
     text = f"{item.title} on {item.target} ends {item.ends_at:%H:%M} UTC. {then} unless somebody extends it."
     _tell(tx, ctx, item, text, asks=False, key=f"mitigation:{item.id}:reminder:{item.ends_at:%Y%m%d%H%M}")
     note(tx, item, EntryKind.MITIGATION_REMINDED, f"Reminded {item.owner}: {text}", now=now)
@@ -63,17 +63,17 @@ def _end(tx: Tx, ctx: Context, item: Mitigation, *, now: datetime) -> None:
 
 
 def _revert(tx: Tx, ctx: Context, item: Mitigation, *, now: datetime) -> None:
-    """Take it back by itself, once; where that is refused, a person is asked."""
+    """Undo it by itself, once; where that is refused, a person is asked."""
     mitigations.save(tx, item, next_at=None)
     try:
         undo.request(tx, ctx, runs.get(tx, item.run_id), by=MUSTER, reason="Its time was over.", now=now)
     except Refused as refused:
-        _ask(tx, ctx, item, f"The time of {item.title} on {item.target} is over, and it was not taken back. {refused}", now=now)
+        _ask(tx, ctx, item, f"The time of {item.title} on {item.target} is over, and it was not undone. {refused}", now=now)
 
 
 def _ask(tx: Tx, ctx: Context, item: Mitigation, why: str, *, now: datetime) -> None:
     mitigations.save(tx, item.model_copy(update={"asked_at": now}), next_at=now + ASK_AGAIN)
-    text = f"{why} It is still in force: take it back, extend it or keep it."
+    text = f"{why} It is still in force: undo it, extend it or keep it."
     _tell(tx, ctx, item, text, asks=True, key=f"mitigation:{item.id}:ask:{now:%Y%m%d%H%M}")
     note(tx, item, EntryKind.MITIGATION_REMINDED, f"Asked {item.owner}: {text}", now=now)
 

@@ -41,10 +41,10 @@ def already(ctx: Context, run: ActionRun) -> str:
     if run.state is RunState.AWAITING_APPROVAL:
         return (
             f"Not run: {who} asked for approval of {run.title} at {since:%H:%M:%S} UTC, and it still waits. "
-            "The request stands in the thread; if it cannot wait, take it back there and go without approval."
+            "The request stands in the thread; if it cannot wait, cancel it there and go without approval."
         )
     if run.state is RunState.UNDOING:
-        what = f"what {who} ran is being taken back: {run.title}"
+        what = f"what {who} ran is being undone: {run.title}"
     elif run.state is RunState.VERIFYING:
         what = f"{who} ran {run.title} and Muster watches whether it works"
     else:

@@ -72,7 +72,7 @@ def _stop(tx: Tx, ctx: Context, one: Suggestion, by: Actor, now: datetime) -> Re
     waiting = one.run_id is not None and runs.get(tx, one.run_id).state is RunState.APPROVED
     if one.state is S.BEGUN and not waiting:
         run = runs.get(tx, one.run_id or 0)
-        raise Refused("started", f"{one.title} has begun and is {run.state.value}. Take it back with Undo in the thread.", audit=False)
+        raise Refused("started", f"{one.title} has begun and is {run.state.value}. Undo it in the thread.", audit=False)
     if one.state not in {S.COUNTING, S.BEGUN}:
         _must_stand(ctx, one)
         return _not_now(tx, ctx, one, by, now)

@@ -234,7 +234,7 @@ def _stop(tx: Tx, ctx: Context, run: ActionRun, reason: str, *, now: datetime) -
 
 def _ask(tx: Tx, ctx: Context, run: ActionRun, reason: str, *, by: Actor, now: datetime) -> ActionRun:
     """It goes no further, and a person says what becomes of what was done."""
-    said = f"{reason} What was done stands: take it back, or say that it is enough."
+    said = f"{reason} What was done stands: undo it, or say that it is enough."
     begun = run.ramp is not None and bool(run.ramp.done or run.ramp.at_work)
     if not begun:
         incident = incidents.get(tx, run.incident_id)
@@ -257,7 +257,7 @@ def cancel(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) ->
     """
     permit.must_be_allowed(tx, ctx, run, by=by, now=now)
     if run.state is not RunState.RUNNING or run.ramp is None:
-        raise Refused("started", f"{run.title} is {run.state.value} already. Take it back with Undo.", audit=False)
+        raise Refused("started", f"{run.title} is {run.state.value} already. Undo it instead.", audit=False)
     if run.ramp.cancelled_by:
         return f"{name_of(ctx, run.ramp.cancelled_by)} has stopped it already."
     stopping = run.with_(ramp=run.ramp.model_copy(update={"cancelled_by": by.id}))

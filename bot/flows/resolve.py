@@ -96,7 +96,7 @@ def _missing(tx: Tx, incident: Incident, resolution: str, choices: dict[str, Jso
     for item in open_mitigations(tx, incident.id):
         choice = choices.get(str(item.id))
         if choice not in CHOICES:
-            missing["mitigations"] = f"Say what becomes of {item.title}: take it back, keep it until it ends, or hand it to somebody."
+            missing["mitigations"] = f"Say what becomes of {item.title}: undo it, keep it until it ends, or hand it to somebody."
         elif choice == "hand" and not carrier:
             missing["carrier"] = f"Name who carries {item.title} from here on."
     to_clean = [] if incident.is_drill else [item.title for _, item in cleanup.open_items(tx, incident.id)]
@@ -104,7 +104,7 @@ def _missing(tx: Tx, incident: Incident, resolution: str, choices: dict[str, Jso
         missing["carrier"] = f"Name who sees to what is still to be cleaned up: {', '.join(to_clean)}."
     busy = [run.title for run in runs.of_incident(tx, incident.id) if run.state in IN_FLIGHT]
     if busy:
-        missing["resolution"] = f"Still going on: {', '.join(busy)}. Wait for its end, or take it back first."
+        missing["resolution"] = f"Still going on: {', '.join(busy)}. Wait for its end, or undo it first."
     return missing
 
 

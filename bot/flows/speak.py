@@ -134,7 +134,7 @@ def _decided(ctx: Context, run: ActionRun) -> str | None:
         case RunState.EXPIRED:
             return "Nobody decided in time; nothing was changed."
         case RunState.CANCELLED | RunState.REFUSED:
-            return run.reason or "Taken back; nothing was changed."
+            return run.reason or "Cancelled; nothing was changed."
         case _:
             return f"Approved by {_name(ctx, last.person)} at {last.given_at:%H:%M} UTC." if last else "Started."
 

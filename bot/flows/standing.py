@@ -123,7 +123,7 @@ def judged(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
 
 def _fall(run: ActionRun) -> str:
     if run.verdict is None or run.undo_requested_by:
-        return f"{run.undo_requested_by} took it back while it was watched."
+        return f"{run.undo_requested_by} undid it while it was watched."
     return f"its last run is {run.verdict.value}."
 
 

@@ -1,4 +1,4 @@
-"""How a run ends before it changed anything: refused, taken back, dropped with its incident, or expired."""
+"""How a run ends before it changed anything: refused, cancelled, dropped with its incident, or expired."""
 
 from datetime import datetime
 
@@ -30,18 +30,18 @@ def refuse(tx: Tx, run: ActionRun, *, reason: str, now: datetime, by: Actor, tel
 
 
 def cancel(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, now: datetime) -> str:
-    """Taken back before it starts: by the requester, an approver who withdraws, or anyone who may run it."""
+    """Cancelled before it starts: by the requester, an approver who withdraws, or anyone who may run it."""
     if run.state not in BEFORE_RUNNING:
-        advice = "Take it back with Undo." if run.in_force or run.state in IN_FLIGHT else "There is nothing to take back."
+        advice = "Undo it instead." if run.in_force or run.state in IN_FLIGHT else "There is nothing to cancel."
         raise Refused("started", f"{run.title} is {run.state.value} already. {advice}", audit=False)
     must_be_allowed(tx, ctx, run, by=by, now=now)
-    stopped = run.to(RunState.CANCELLED, ended_at=now, reason=f"Taken back by {name_of(ctx, by.id)}; nothing was changed.")
+    stopped = run.to(RunState.CANCELLED, ended_at=now, reason=f"Cancelled by {name_of(ctx, by.id)}; nothing was changed.")
     runs.save(tx, stopped, was=run.state, next_at=None)
     incident = incidents.get(tx, run.incident_id)
-    said = entry(EntryKind.RUN_CANCELLED, f"{by.id} takes back {run.title} before it started.", now=now, actor=by, run=run.id)
+    said = entry(EntryKind.RUN_CANCELLED, f"{by.id} cancels {run.title} before it starts.", now=now, actor=by, run=run.id)
     redrawn = [*redrawn_requests(tx, ctx, stopped, now=now), redraw_run(stopped, now=now), *_dialog(stopped, was=run.state)]
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=redrawn)
-    return f"{run.title} is taken back; nothing was changed."
+    return f"{run.title} is cancelled; nothing was changed."
 
 
 def drop(tx: Tx, ctx: Context, incident: Incident, *, reason: str, now: datetime) -> None:

@@ -24,7 +24,7 @@ _SAYS = {
     "upstream": "Muster could not answer the alert's source",
     "execute": "Muster does not know whether the action took effect",
     "stage": "Muster does not know whether the next part of the action took effect",
-    "undo": "Muster does not know whether the change was taken back",
+    "undo": "Muster does not know whether the change was undone",
     "plan": "Muster could not make a plan",
 }
 """The kinds whose end a person must hear of; the rest is in the log and in `muster check`."""

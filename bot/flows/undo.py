@@ -35,15 +35,15 @@ HOLD = 60.0
 
 
 def request(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, reason: str, now: datetime) -> str:
-    """Ask for a run to be taken back, by anyone who may run it. A second press is told who was first.
+    """Ask for a run to be undone, by anyone who may run it. A second press is told who was first.
 
     Raises:
         Refused: it cannot be undone, this person may not, or somebody is changing the target.
     """
     if run.state is RunState.UNDOING:
-        return f"{name_of(ctx, run.undo_requested_by)} takes {run.title} back already."
+        return f"{name_of(ctx, run.undo_requested_by)} undoes {run.title} already."
     if run.state is RunState.UNDONE:
-        return f"{run.title} was taken back by {name_of(ctx, run.undo_requested_by)}."
+        return f"{run.title} was undone by {name_of(ctx, run.undo_requested_by)}."
     incident = incidents.get(tx, run.incident_id)
     _must_be_possible(tx, ctx, run, incident, by=by, now=now)
     undoing = run.to(
@@ -55,28 +55,26 @@ def request(tx: Tx, ctx: Context, run: ActionRun, *, by: Actor, reason: str, now
     )
     runs.save(tx, undoing, was=run.state, next_at=None)
     hold_locks(tx, incident, run, owner=by.id, until_at=now + LOCK_FOR, now=now)
-    said = entry(
-        EntryKind.RUN_UNDO_STARTED, f"{by.id} takes back {run.title}. {reason}".strip(), now=now, actor=by, run=run.id, step=run.step
-    )
+    said = entry(EntryKind.RUN_UNDO_STARTED, f"{by.id} undoes {run.title}. {reason}".strip(), now=now, actor=by, run=run.id, step=run.step)
     stamp = int(now.timestamp() * 1000)
     undo_task = NewTask(key=f"undo:{run.id}:{stamp}", kind="undo", args={"run": run.id}, lane=f"target:{lock_name(incident, run.target)}")
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=[undo_task, redraw_run(undoing, now=now)])
     if by.is_human:
         standing.judged(tx, ctx, undoing, now=now)
-    return f"{run.title} is being taken back. You will see the result in the thread."
+    return f"{run.title} is being undone. You will see the result in the thread."
 
 
 def _must_be_possible(tx: Tx, ctx: Context, run: ActionRun, incident: Incident, *, by: Actor, now: datetime) -> None:
     if incident.is_drill and not incident.is_open:
-        raise Refused("drill_over", "Nothing to take back: the drill is over and its world is gone.", audit=False)
+        raise Refused("drill_over", "Nothing to undo: the drill is over and its world is gone.", audit=False)
     if run.state not in UNDOABLE or not run.in_force or run.plan is None:
-        raise Refused("nothing_to_undo", f"Nothing to take back: {run.title} is {run.state.value}.", audit=False)
+        raise Refused("nothing_to_undo", f"Nothing to undo: {run.title} is {run.state.value}.", audit=False)
     action = ctx.shelf.pinned(tx, run.runbook).action(run.step)
     if action is None or action.undo.to == "not-possible":
-        raise Refused("not_undoable", f"{run.title} cannot be taken back; the runbook says so. Ask the owner of {run.runbook.id}.")
+        raise Refused("not_undoable", f"{run.title} cannot be undone; the runbook says so. Ask the owner of {run.runbook.id}.")
     if by != MUSTER and not approval.may_run(by.id, tier=run.tier, circle=circle_of(ctx, incident, now=now)):
         names = ", ".join(person.name for person in approval.runners(tier=run.tier, circle=circle_of(ctx, incident, now=now))[:5])
-        raise Refused("not_granted", f"Not taken back: you may not run {run.tier.value} actions here. These can: {names or 'nobody'}.")
+        raise Refused("not_granted", f"Not undone: you may not run {run.tier.value} actions here. These can: {names or 'nobody'}.")
     forbidden = _forbidden(tx, ctx, run, incident, action, now=now)
     if forbidden is not None:
         raise Refused(forbidden.reason.value, forbidden.text)
@@ -143,14 +141,14 @@ def _undone(tx: Tx, ctx: Context, run: ActionRun, *, now: datetime) -> None:
     words = plan.words(back=True)
     said = entry(
         EntryKind.RUN_UNDONE,
-        f"{run.title} is taken back by {run.undo_requested_by}: {words}. {run.undo_reason}".strip(),
+        f"{run.title} is undone by {run.undo_requested_by}: {words}. {run.undo_reason}".strip(),
         now=now,
         run=run.id,
         step=run.step,
         before=plan.proposal.value,
         after=plan.before.value,
     )
-    register.ended(tx, done, reason=f"Taken back by {name_of(ctx, run.undo_requested_by)}.", now=now)
+    register.ended(tx, done, reason=f"Undone by {name_of(ctx, run.undo_requested_by)}.", now=now)
     save(tx, before=incident, after=incident.redrawn(), entries=[said], now=now, tasks_too=cleanup.dropped(done, now=now))
 
 
@@ -164,12 +162,12 @@ def not_undone(tx: Tx, ctx: Context, run: ActionRun, reason: str, *, now: dateti
     register.stays(tx, run, now=now)
     runbook = ctx.shelf.pinned(tx, run.runbook)
     people = [person.id for person in ctx.on_call.on_call(runbook.header.owner, now)]
-    said = entry(EntryKind.RUN_UNDO_REFUSED, f"{run.title} was not taken back: {reason}", now=now, run=run.id, step=run.step, reason=reason)
+    said = entry(EntryKind.RUN_UNDO_REFUSED, f"{run.title} was not undone: {reason}", now=now, run=run.id, step=run.step, reason=reason)
     note = say(
         key=f"not_undone:{run.id}:{int(now.timestamp() * 1000)}",
         screen="notice",
         incident_id=incident.id,
-        text=f"{run.title} was not taken back: {reason} It is still in force; decide by hand.",
+        text=f"{run.title} was not undone: {reason} It is still in force; decide by hand.",
         mentions=people,
     )
     tasks_too = [note, redraw_run(back, now=now)]

@@ -91,7 +91,7 @@ def test_a_workflow_is_started_once_for_each_key(vendor: tuple[Vendor, str]) -> 
     assert it.execute(plan, key="run-7").status is OutcomeStatus.APPLIED
     assert len(state.runs) == 1
     undone = it.undo(plan, after=done.after)
-    assert (undone.status, "cannot be taken back" in undone.reason) == (OutcomeStatus.REFUSED, True)
+    assert (undone.status, "cannot be undone" in undone.reason) == (OutcomeStatus.REFUSED, True)
 
 
 def test_an_older_server_that_names_no_run_is_enough(vendor: tuple[Vendor, str]) -> None:

@@ -82,7 +82,7 @@ def test_a_job_is_run_once_for_each_key(vendor: tuple[Vendor, str]) -> None:
     assert it.execute(plan, key="run-7").status is OutcomeStatus.APPLIED
     assert len(state.executions) == 1
     undone = it.undo(plan, after=done.after)
-    assert (undone.status, "cannot be taken back" in undone.reason) == (OutcomeStatus.REFUSED, True)
+    assert (undone.status, "cannot be undone" in undone.reason) == (OutcomeStatus.REFUSED, True)
 
 
 def test_the_latest_execution_is_a_measurement(vendor: tuple[Vendor, str]) -> None:

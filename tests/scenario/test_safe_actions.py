@@ -412,7 +412,7 @@ def test_s22_undo_puts_back_what_was(stack: Inside) -> None:
     stack.settle()
     stack.until(lambda: stack.run_in("undone"), what="the undo", patience=10)
     press = {"k": "undo", "i": 1, "s": "scale-out", "r": stack.runs()[-1].id, "n": 1}
-    assert "was taken back by Ana Silva" in stack.forged(BEN, **press)
+    assert "was undone by Ana Silva" in stack.forged(BEN, **press)
     assert (replicas(stack), stack.changes()) == (2, 2)
 
 
@@ -426,7 +426,7 @@ def test_s22_undo_does_not_overwrite_somebody_else(stack: Inside) -> None:
     refused = stack.until(lambda: stack.entries(kind="run.undo_refused"), what="the refusal", patience=10)
     assert "9" in refused[-1].summary
     assert replicas(stack) == 9
-    stack.until(lambda: any("was not taken back" in one["text"] for one in stack.thread()), what="the words", patience=10)
+    stack.until(lambda: any("was not undone" in one["text"] for one in stack.thread()), what="the words", patience=10)
 
 
 def test_s23_a_reminder_comes_and_at_the_end_it_is_taken_back(stack: Inside) -> None:
@@ -451,9 +451,7 @@ def test_s23_asked_at_the_end_where_the_runbook_says_ask(stack: Inside) -> None:
     stack.advance_until(lambda: stack.run_in("verified"), what="the verdict", most=900)
     version = stack.target(RELEASE)["version"]
     stack.skip(24.2 * HOURS)
-    stack.until(
-        lambda: any("take it back, extend it or keep it" in one["text"] for one in stack.direct(ANA)), what="the question", patience=10
-    )
+    stack.until(lambda: any("undo it, extend it or keep it" in one["text"] for one in stack.direct(ANA)), what="the question", patience=10)
     assert stack.target(RELEASE)["version"] == version
     (item,) = stack.database.read(lambda tx: mitigations.of_incident(tx, 1))
     assert item.ended_at is None

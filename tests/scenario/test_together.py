@@ -116,7 +116,7 @@ def test_s13_a_ramp_goes_one_then_two_and_is_verified_as_a_whole(together: Insid
     together.incident_with_card()
     view = together.plan("Step by step")
     assert view.get("submit"), text_of(view)
-    assert "One first, then two, then four, 1 min apart, stopped and taken back if p99 latency is over 1 s" in text_of(view)
+    assert "One first, then two, then four, 1 min apart, stopped and undone if p99 latency is over 1 s" in text_of(view)
     together.submitted(view)
     first = together.until(lambda: staged(together, 1), what="the first stage", patience=15)
     assert stands(together) == (4, 3)

@@ -62,7 +62,7 @@ def _buttons(screen: ApprovalRequest) -> list[ButtonElement | None]:
     return [
         button("Approve", press(PressKind.APPROVE), style="primary", spoken=f"Approve {screen.run.title}"),
         button("Decline", press(PressKind.DECLINE), spoken=f"Decline {screen.run.title}"),
-        button("Take back", press(PressKind.CANCEL), spoken=f"Take back the request for {screen.run.title}"),
+        button("Cancel request", press(PressKind.CANCEL), spoken=f"Cancel the request for {screen.run.title}"),
     ]
 
 

@@ -75,7 +75,7 @@ def mitigation_notice(screen: MitigationNotice) -> Drawn:
 
 
 def mitigation_buttons(held: Mitigation) -> list[ButtonElement | None]:
-    """Extend, keep, or take it back now."""
+    """Extend, keep, or undo it now."""
 
     def press(kind: PressKind) -> Press:
         return Press(kind=kind, incident_id=held.incident_id, run_id=held.run_id, subject_id=held.id)

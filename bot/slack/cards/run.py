@@ -80,7 +80,7 @@ def _ended(line: RunLine, run: ActionRun, now: Moment) -> str:
         case RunState.EXPIRED:
             return _with_reason("expired before it was approved", run)
         case RunState.CANCELLED:
-            return _with_reason("was taken back", run)
+            return _with_reason("was cancelled", run)
         case _:
             return _with_reason("was not run", run)
 

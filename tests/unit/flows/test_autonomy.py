@@ -307,7 +307,7 @@ def test_s30_an_undo_within_the_watch_demotes(database: Database) -> None:
     number = watched(stage)
     run = stage.ctx.read(lambda tx: runs.get(tx, number))
     stage.ctx.write(lambda tx: undo.request(tx, stage.ctx, run, by=ANA, reason="", now=stage.clock.now()))
-    assert "ana took it back while it was watched" in stage.entries("autonomy.lost")[0].summary
+    assert "ana undid it while it was watched" in stage.entries("autonomy.lost")[0].summary
     assert _level(stage) is Level.SUGGEST
 
 

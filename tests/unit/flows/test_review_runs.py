@@ -312,7 +312,7 @@ def test_an_undo_that_succeeds_forgets_why_an_earlier_one_did_not(stage: Stage) 
     stage.work("undo")  # the first request's promise stands first in the target's lane, and finds the undo wanted
     done = stage.run(run.id)
     assert (done.state, done.reason) == (RunState.UNDONE, "")
-    with pytest.raises(Refused, match="nothing to take back"):
+    with pytest.raises(Refused, match="nothing to cancel"):
         stage.ctx.write(lambda tx: stop.cancel(tx, stage.ctx, done, by=ANA, now=later))
 
 
@@ -348,7 +348,7 @@ def test_an_approval_after_its_time_counts_for_nothing(database: Database) -> No
         (RunState.AWAITING_APPROVAL, "it still waits"),
         (RunState.APPROVED, "is running Turn it up, since 02:00:00 UTC"),
         (RunState.VERIFYING, "ran Turn it up and Muster watches"),
-        (RunState.UNDOING, "is being taken back: Turn it up"),
+        (RunState.UNDOING, "is being undone: Turn it up"),
     ],
 )
 def test_a_second_press_is_told_what_is_going_on(stage: Stage, state: RunState, told: str) -> None:
@@ -433,7 +433,7 @@ def test_an_approved_run_that_is_dropped_says_so_wherever_it_was_shown(database:
     assert len(stage.promised(f"redraw:approval:{waiting.id}:")) == 2
 
 
-@pytest.mark.parametrize("way", ["dropped", "taken back"])
+@pytest.mark.parametrize("way", ["dropped", "cancelled"])
 def test_a_dialog_that_waits_for_its_plan_hears_that_there_will_be_none(database: Database, way: str) -> None:
     """A run that ends before it is planned fills the dialog that is open for it, once."""
     stage = Stage(database)

@@ -336,7 +336,7 @@ def test_what_was_stopped_is_not_told_like_what_was_done() -> None:
 def test_a_clean_up_that_is_over_asks_for_nothing() -> None:
     """Once its rollback was taken back, nothing is ticked, measured or pressed any more, and no time is told in which it was live."""
     over = next(one for one in gallery.messages() if isinstance(one, CleanUpMessage) and one.over)
-    assert lines(draw(over).blocks) == ["Roll back the release was taken back; there is nothing to clean up."]
+    assert lines(draw(over).blocks) == ["Roll back the release was undone; there is nothing to clean up."]
 
 
 @pytest.mark.parametrize(
