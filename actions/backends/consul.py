@@ -28,7 +28,7 @@ KIND_OF_ENTRY = "service-router"
 RETRIES_UNSAID = 1  # Consul's default where conditions are named and no number
 MOST_META = 512  # characters of one value in an entry's Meta
 OWN_FIELDS = ("CreateIndex", "ModifyIndex", "Hash")  # Consul's own, not sent back
-RUN = "muster-run"
+RUN, OF = "muster-run", "of"
 _CONDITIONS = ("RetryOn", "RetryOnConnectFailure", "RetryOnStatusCodes")
 _RETRIES = ("NumRetries", *_CONDITIONS)
 _TARGET = re.compile(r"(?P<service>[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?)(?:/(?P<route>[1-9][0-9]{0,2}))?")
@@ -48,12 +48,19 @@ class Place:
 
     @property
     def remembered(self) -> Mapping[str, Any] | None:
-        """The retries that Muster took from this route, as it left them in the entry's Meta."""
+        """The retries that Muster took from this route, as it left them in the entry's Meta; None where another route has its place."""
         try:
             found = json.loads((self.entry.get("Meta") or {}).get(self.note) or "null")
         except ValueError:
             return None
-        return found if isinstance(found, Mapping) else None
+        if not isinstance(found, dict) or found.pop(OF, None) != self.identity:
+            return None
+        return found
+
+    @property
+    def identity(self) -> str:
+        """Which route it is, whatever is repeated on it: what it matches, and the service that it leads to."""
+        return _digest([self.entry["Routes"][self.index].get("Match"), self.destination.get("Service")])
 
     @property
     def note(self) -> str:
@@ -172,13 +179,14 @@ def _changed(place: Place, attempts: int, *, key: str) -> dict[str, Any]:
     """The entry with this number of attempts.
 
     One attempt means no conditions, because Consul reads 0 retries with conditions as its default of one. What is taken away is
-    remembered in the entry's Meta, so that the way back restores it.
+    remembered in the entry's Meta, with the route that it was taken from, so that the way back restores it there.
     """
     entry: dict[str, Any] = json.loads(json.dumps({name: value for name, value in place.entry.items() if name not in OWN_FIELDS}))
     meta = dict(entry.get("Meta") or {})
     destination = entry["Routes"][place.index].get("Destination") or {}
     if attempts == 1:
-        meta[place.note] = json.dumps({name: destination.pop(name) for name in _RETRIES if name in destination}, separators=(",", ":"))
+        taken = {name: destination.pop(name) for name in _RETRIES if name in destination}
+        meta[place.note] = json.dumps({OF: place.identity, **taken}, separators=(",", ":"))
         if len(meta[place.note]) > MOST_META:
             raise CallInvalid(
                 "The route's conditions are too long for Consul's Meta, so that an undo could not restore them. Change it by hand."
