@@ -563,6 +563,7 @@ def homes() -> Iterator[HomeScreen]:
         reviews=((REVIEW, RESOLVED),),
         follow_ups=(FollowUp(id=1, incident_id=42, title="Scale by queue length", owner="ana", due_at=NOW),),
         next_drill=drill(),
+        next_drill_title="Model answers are slow",
         on_call={"ml-platform": "Ana Reyes"},
         links={"Timeline": "https://muster.example.com/"},
         drawn_at=NOW,

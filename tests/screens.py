@@ -285,7 +285,7 @@ def quality(tour: Tour) -> None:
     album.take("quality", "Answer quality has dropped, and no signal of availability shows it: the first look.", ana.page)
     _wanted(tour, ana, number, "Roll back the release")
     album.take("approval-plan", "A rollback needs a second person: the dialog asks instead of running.", ana.page)
-    ana.submit("Ask for approval")
+    ana.submit("Ask, or run with reason")
     ana.dismiss()
     ben.go("#/home/messages")
     ben.page.get_by_role("button", name="Approve").wait_for()

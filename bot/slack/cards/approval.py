@@ -11,10 +11,12 @@ from runbooks.value import Moment
 
 
 def approval_request(screen: ApprovalRequest) -> Drawn:
-    """Asked: plan, minutes left, Approve and Decline. Decided: the plan and what was decided, without buttons."""
+    """Asked: plan, minutes left, Approve and Decline. Decided: first what was decided, then the plan, without buttons."""
     incident, run, plan = screen.incident, screen.run, screen.plan
     sheet = Sheet()
     sheet.add(header(drill_first(incident, f"{'Decided' if screen.decided else 'Approval wanted'} · {incident.ref} · {run.title}")))
+    if screen.decided:
+        sheet.add(section(f"*{text.sentence(text.told(screen.decided, 600, near=screen.until_at))}*"))
     sheet.add(section(_asked(screen)))
     for paragraph in plan_text(screen, plan.made_at):
         sheet.add(section(paragraph))
@@ -22,9 +24,7 @@ def approval_request(screen: ApprovalRequest) -> Drawn:
     if run.freeze_override:
         names = " and ".join(text.line(name, 120) for name in run.freeze_override.names[:3])
         sheet.add(section(f"*Overrides {names}:* {text.sentence(text.line(run.freeze_override.reason, 400))}"))
-    if screen.decided:
-        sheet.add(section(f"*{text.sentence(text.told(screen.decided, 600, near=screen.until_at))}*"))
-    else:
+    if not screen.decided:
         sheet.add_all(rows(_buttons(screen)))
         sheet.add(context(f"Open until {text.when(screen.until_at, plan.made_at)}. The approval holds for exactly this plan."))
     return drawn(_summary(screen), sheet)
@@ -43,6 +43,8 @@ def plan_text(screen: ApprovalRequest, now: Moment) -> tuple[str, ...]:
 
 def _asked(screen: ApprovalRequest) -> str:
     who = text.mention(screen.requested_by) if screen.requested_by else text.line(screen.run.requested_by, 80)
+    if screen.decided:
+        return f"{who} asked for it."
     asks = f"{who} asks {text.line(screen.approvers, 200)} to approve" if screen.approvers else f"{who} asks for approval of"
     return f"{asks} *{text.line(screen.run.title, 120)}*.\n{plans.gate(screen.run.tier, screen.run.approvals_needed)}"
 

@@ -159,6 +159,8 @@ def _plan_press(kind: PressKind, screen: PlanDialog) -> Press:
 def _submit(screen: PlanDialog) -> str:
     if not screen.approvals:
         return "Run it"
+    if screen.break_glass:  # the button must not promise to ask only: with a reason it runs at once
+        return "Ask, or run with reason"
     one = screen.approvers and "," not in screen.approvers and screen.approvers != "nobody"
     team = one and " " not in screen.approvers and not screen.approvers.startswith("@")
     named = f"Ask {'@' if team else ''}{screen.approvers}"

@@ -351,3 +351,20 @@ def test_a_clean_up_that_is_over_asks_for_nothing() -> None:
 def test_costs_are_said_in_words(cost: dict[str, str], said: str) -> None:
     """What an action does not touch is one short sentence, and never reads like no quality."""
     assert plans.costs(cost) == said
+
+
+def test_a_decided_request_begins_with_the_decision() -> None:
+    """What was decided stands right under the header, who asked below it, and nobody is asked to approve any more."""
+    drawn = draw(gallery.approval(decided="Approved by Ben Okafor at 10:10"))
+    shown = lines(drawn.blocks)
+    assert shown[1:3] == ["*Approved by Ben Okafor at 10:10.*", "<@U0ANA> asked for it."]
+    assert "must approve" not in "\n".join(shown)
+    assert kinds(drawn.blocks) == []
+
+
+def test_a_button_that_may_run_at_once_says_so() -> None:
+    """Where a reason lets it run without approval, the dialog's button does not promise to ask only (rule S25)."""
+    said = [
+        draw_view(gallery.plan_dialog(approvals=1, approvers="ml-platform", break_glass=glass))["submit"]["text"] for glass in (True, False)
+    ]
+    assert said == ["Ask, or run with reason", "Ask @ml-platform"]
