@@ -146,4 +146,6 @@ def must_have_its_world(incident: Incident) -> None:
 def not_entitled(ctx: Context, incident: Incident, action: Action, *, now: datetime) -> Refused:
     helpers = approval.runners(tier=action.tier, circle=circle_of(ctx, incident, now=now))
     names = ", ".join(person.name for person in helpers[:5]) or "nobody"
-    return Refused("not_granted", f"Not run: you may not run {action.tier.value} actions here. These can: {names}.")
+    return Refused(
+        "not_granted", f"Not run: you may not run actions of {action.tier.risk} risk ({action.tier.value}) here. These can: {names}."
+    )

@@ -74,7 +74,8 @@ def _must_be_possible(tx: Tx, ctx: Context, run: ActionRun, incident: Incident, 
         raise Refused("not_undoable", f"{run.title} cannot be undone; the runbook says so. Ask the owner of {run.runbook.id}.")
     if by != MUSTER and not approval.may_run(by.id, tier=run.tier, circle=circle_of(ctx, incident, now=now)):
         names = ", ".join(person.name for person in approval.runners(tier=run.tier, circle=circle_of(ctx, incident, now=now))[:5])
-        raise Refused("not_granted", f"Not undone: you may not run {run.tier.value} actions here. These can: {names or 'nobody'}.")
+        what = f"actions of {run.tier.risk} risk ({run.tier.value})"
+        raise Refused("not_granted", f"Not undone: you may not run {what} here. These can: {names or 'nobody'}.")
     forbidden = _forbidden(tx, ctx, run, incident, action, now=now)
     if forbidden is not None:
         raise Refused(forbidden.reason.value, forbidden.text)

@@ -104,7 +104,7 @@ def test_s4_a_person_without_the_right_is_told_who_has_it(stack: Inside) -> None
     """Rights are by configuration, deny by default (S3, S4): who may not is told who may, and the attempt is on record."""
     card = stack.incident_with_card()
     told = stack.pressed("Scale", card, EVA)
-    assert "may not run R1" in told
+    assert "may not run actions of low risk (R1)" in told
     assert "Ana Silva" in told
     assert [entry.payload["reason"] for entry in stack.entries(kind="attempt.refused")] == ["not_granted"]
     assert not stack.runs()
