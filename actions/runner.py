@@ -327,7 +327,8 @@ class Runner:
             return Outcome(status=OutcomeStatus.UNKNOWN, reason=reason, before=expected)
         except Conflict as error:
             standing = backend.standing(plan.call, error.current, before=plan.before, wanted=plan.proposal.value)
-            return refused(plan, f"Not undone: {redact(standing.text, limit=400)} Nothing was overwritten.", after=error.current)
+            seen = f"{error} How the parts stand: {standing.text}"
+            return refused(plan, f"Not undone: {redact(seen, limit=600)} Nothing was overwritten.", after=error.current)
         except BackendError as error:
             return refused(plan, f"Not undone: {lower(redact(str(error)))}", error=error)
         after = after.model_copy(update={"read_at": self._now()})

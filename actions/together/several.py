@@ -119,7 +119,8 @@ class AsOne(ABC):
         goals, were = self._values(parts, value), self._readings(parts, expected)
         for part, now, goal, was in zip(parts, present, goals, were, strict=True):
             if now.value != goal and not same(now, was):
-                raise Conflict(f"{part.name} was changed by somebody else.", current=self._reading(call, parts, present))
+                how = "was changed and changed back" if now.value == was.value else "was changed"
+                raise Conflict(f"{part.name} {how}{_by(now) or ' by somebody else'}.", current=self._reading(call, parts, present))
         moves = [
             _Move(part=part, value=goal, expected=now, key=f"{key}/{number}")
             for number, (part, goal, now) in enumerate(zip(parts, goals, present, strict=True), start=1)

@@ -244,6 +244,18 @@ def test_an_undo_leaves_everything_where_a_stranger_has_changed_one_part() -> No
     assert "b was changed by eve: now it is value 5" in back.reason
 
 
+def test_an_undo_says_who_changed_a_part_and_changed_it_back() -> None:
+    """A part that somebody touched twice looks as it was left: the sentence names the part and the person, not only how all stand."""
+    far = failing()
+    run, book, made = planned(far)
+    after = run.execute(made, runbook=book, labels=LABELS, key="k").after
+    far.put("b", {"value": 5}, by="eve")
+    far.put("b", {"value": 9}, by="eve")
+    back = run.undo(made, after=after, key="u")
+    assert (back.status, values(far)) == (OutcomeStatus.REFUSED, [9, 9, 9])
+    assert back.reason.startswith("Not undone: b was changed and changed back by eve. How the parts stand: a took effect; ")
+
+
 def test_an_undo_that_was_interrupted_goes_to_its_end() -> None:
     """One part was taken back before the crash: the undo takes back the rest, and the whole is as before."""
     far = failing()
