@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from runbooks.run import ActionRun, RunState
 from storage.shelf import KEEP, NextAt, Shelf
@@ -90,7 +90,7 @@ def with_cleanup(tx: Tx) -> list[ActionRun]:
 
 def of_step(tx: Tx, step: str, *, after: int = 0, limit: int = 50) -> list[ActionRun]:
     """The latest runs of this step outside drills, of whichever runbook and incident, with a greater id than `after`; newest first."""
-    real = select(table).join(incidents, incidents.c.id == table.c.incident_id).where(incidents.c.drill_id.is_(None))
+    real = select(table).join(incidents, incidents.c.id == table.c.incident_id).where(func.coalesce(incidents.c.drill_id, 0) == 0)
     query = real.where(table.c.step == step, table.c.id > after).order_by(table.c.id.desc()).limit(limit)
     return list(_shelf.listed(tx, query))
 

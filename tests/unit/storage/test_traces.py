@@ -1,6 +1,7 @@
 """Traces: the same as the whole runs, chosen as the guards need them, in one query on either database."""
 
 import math
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -126,6 +127,30 @@ def test_each_is_one_query_however_many_runs_and_incidents(database: Database) -
     ):
         found, asked = statements(database, work)
         assert (len(found), asked) == (size, 1)
+
+
+def test_the_runs_are_chosen_by_an_index_of_theirs(sqlite_url: str) -> None:
+    """However many years of runs and incidents there are, a decision begins with the few runs that concern it."""
+    database = Database(url=sqlite_url)
+    for work, indices in (
+        (around, {"runs_incident", "runs_state", "runs_target", "runs_requested"}),
+        (lambda tx: traces.since(tx, NOW, drill_id=None), {"runs_requested"}),
+        (lambda tx: traces.since(tx, NOW, drill_id=None, target=TARGET), {"runs_target"}),
+        (lambda tx: traces.in_states(tx, IN_FLIGHT, drill_id=None), {"runs_state"}),
+        (lambda tx: traces.of_action(tx, "book", "step", since=NOW), {"runs_step"}),
+    ):
+        told: list[tuple[str, Any]] = []
+
+        def look(tx: Tx, work: Any = work, told: list[tuple[str, Any]] = told) -> list[str]:
+            event.listen(tx, "before_cursor_execute", lambda *said: told.append((said[2], said[3])))
+            work(tx)
+            statement, values = told[0]
+            return [str(row[3]) for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+
+        plan = database.read(look)
+        assert {name for line in plan for name in re.findall(r"INDEX (runs_\w+)", line)} == indices
+        assert not [line for line in plan if "SCAN" in line or "incidents_" in line.replace("sqlite_autoindex_incidents_1", "")]
+    database.close()
 
 
 def test_what_cannot_be_read_names_its_run(database: Database) -> None:
