@@ -146,9 +146,11 @@ class AsOne(ABC):
     def _reading(self, call: Call, parts: Sequence[Part], readings: Sequence[Reading]) -> Reading:
         latest = max((one for one in readings if one.changed_at), key=lambda one: one.changed_at or 0, default=None)
         revisions = [one.revision for one in readings]
+        facts: dict[str, Json] = {"parts": [one.model_dump(mode="json") for one in readings]}
+        caveats = [f"{part.name}: {one.facts['caveat']}" for part, one in zip(parts, readings, strict=True) if one.facts.get("caveat")]
         return Reading(
             value=self._whole(call, parts, readings),
-            facts={"parts": [one.model_dump(mode="json") for one in readings]},
+            facts=facts | ({"caveat": " ".join(caveats)} if caveats else {}),
             revision=" ".join(one for one in revisions if one) if all(revisions) else None,
             changed_by=latest.changed_by if latest else None,
             changed_at=latest.changed_at if latest else None,
@@ -279,7 +281,7 @@ def _made(move: _Move, left: Callable[[], float], *, back: bool) -> Reading:
         after = change(part.call, move.value, expected=move.expected, key=move.key, timeout=left())
     except OutcomeUnknown:
         after = afterwards(lambda: part.backend.read(part.call, timeout=left()))
-        if after.value != move.value:
+        if after.value != move.value or after.facts.get("caveat"):  # done in part is not done
             raise
     if after.value != move.value:
         raise OutcomeUnknown("the change was accepted, and another value is shown")

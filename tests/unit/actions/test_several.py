@@ -332,6 +332,30 @@ def test_a_ramp_without_steps_changes_each_of_its_targets() -> None:
     assert [one.target for one in made.proposal.parts] == list(NAMES)
 
 
+def test_a_part_that_was_done_in_part_is_not_taken_for_done() -> None:
+    """Where a look says that the change stands with a caveat, the outcome stays unknown, and the whole carries the caveat with its part."""
+
+    class Half(RecordingBackend):
+        """Changes its memory and not its file, and says so."""
+
+        def read(self, call: Call, *, timeout: float) -> Reading:
+            found = super().read(call, timeout=timeout)
+            return found.model_copy(update={"facts": {"caveat": "But its file says 2."}} if found.value == {"value": 9} else {})
+
+    far = Half()
+    for name in NAMES:
+        far.put(name, {"value": 2})
+    whole = Several(Registry([far]).planned)
+    calls = [Call(operation="thing.set", target=name, arguments={"target": name, "value": 9}, environment="production") for name in NAMES]
+    call = several(calls, environment="production", service=None)
+    before = whole.read(call, timeout=5)
+    far.chaos = Chaos.AFTER
+    with pytest.raises(OutcomeUnknown, match="The recording broke off"):
+        whole.apply(call, [{"value": 9}] * 3, expected=before, key="k", timeout=5)
+    assert values(far) == [9, 2, 2]
+    assert whole.read(call, timeout=5).facts["caveat"] == "a: But its file says 2."
+
+
 def test_two_settings_of_one_target_are_told_apart() -> None:
     """Where the retries and the route of one target are changed together, what happened to which is said by operation."""
     route = SET.model_copy(update={"name": "route.move"})
