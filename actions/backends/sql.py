@@ -34,6 +34,7 @@ WHO = "The database"
 MOST_ROWS = 200  # a card names a handful; more than this is no answer for a person
 MOST_CELL = 1000  # characters of one cell
 MOST_BYTES = 200_000  # of one answer, as text
+MOST_LENGTH = 10_000_000  # bytes of one value or row that SQLite may make: no time limit stops it inside one
 MOST_QUERY = 20_000
 
 OPERATION = Operation(
@@ -47,11 +48,12 @@ OPERATION = Operation(
 _MAY = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _NEVER = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
 _NEVER_SENT = ("connection failed", "connection timeout", "connection is bad", "failed to resolve", "[Errno")
+_WRONG_URL = ("invalid connection option", "invalid sslmode value", "invalid port number", "invalid integer value")
 _DENIED = ("28000", "28P01", "42501", "3D000")  # not let in, or not to this (PostgreSQL, appendix A)
 _NOT_READING = ("25006", "0A000", "42P11")  # read-only transaction, a cursor over something that is no SELECT
 _TIME_UP = ("57014", "25P03", "57P05")
 _SUPER = "SELECT bool_or(rolsuper) FROM pg_catalog.pg_roles WHERE rolname IN (current_user, session_user)"
-_VERB = re.compile(r"\s*(?:(?:--[^\n]*\n|/\*.*?\*/)\s*)*\(*\s*(select|with|values|table)\b", re.IGNORECASE | re.DOTALL)
+_VERB = re.compile(r"(?>\s+|--[^\n]*\n|/\*.*?\*/|\()*+(select|with|values|table)\b", re.IGNORECASE | re.DOTALL)  # atomic: never tried twice
 
 
 class Sql(OnlyReads):
@@ -99,6 +101,10 @@ class Sql(OnlyReads):
             raise translated(error, timeout=timeout) from None
 
     def _rows_of(self, connection: Connection, query: str, bind: Mapping[str, str]) -> list[dict[str, Json]]:
+        if unsayable := next(
+            (what for what, said in (("The query", query), *((f":{name}", one) for name, one in bind.items())) if not _sayable(said)), ""
+        ):
+            raise CallInvalid(f"{unsayable} holds a sign that no database takes. Nothing was sent.")
         statement = text(query)
         if missing := sorted(set(statement._bindparams) - set(bind)):  # noqa: SLF001 - the one place that lists them
             raise CallInvalid(f"The query names :{missing[0]}, and `bind` gives it no value. Nothing was sent.")
@@ -113,11 +119,16 @@ class Sql(OnlyReads):
     def _address(self) -> URL:
         try:
             url = make_url(self._url())
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # a ValueError for a port that is none; it would repeat a password with a colon in it
             raise NotPermitted(f"{WHO}: the secret url is no address such as postgresql://muster_reads@host/name.") from None
         if url.get_backend_name() not in {"postgresql", "sqlite"}:
             raise NotPermitted(f"{WHO}: only PostgreSQL and SQLite can be kept from writing by this backend, not {url.get_backend_name()}.")
         return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
+
+
+def _sayable(said: str) -> bool:
+    """Whether a text can be sent: UTF-8 holds no half of a surrogate pair, and PostgreSQL no NUL."""
+    return "\x00" not in said and said == said.encode(errors="replace").decode()
 
 
 @contextmanager
@@ -188,6 +199,7 @@ def _sqlite(url: URL, timeout: float) -> Iterator[Connection]:
     def opened() -> sqlite3.Connection:
         found = sqlite3.connect(f"file:{quote(str(url.database))}?mode=ro", uri=True, timeout=timeout, check_same_thread=False)
         found.execute("PRAGMA query_only = ON")
+        found.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_LENGTH)
         return found
 
     engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
@@ -215,6 +227,8 @@ def translated(error: BaseException, *, timeout: float) -> BackendError:
         return _of_sqlite(said, timeout=timeout)
     if state in _TIME_UP:
         return OutcomeUnknown(f"{WHO} did not answer within {timeout:.0f} s. Nothing was changed.")
+    if not state and any(words in said for words in _WRONG_URL):
+        return NotPermitted(f"{WHO}: the secret url holds an option that is none: {said}. Nothing was sent.")
     if not state and said.startswith(_NEVER_SENT):
         return _not_let_in(said)
     if state in _DENIED:

@@ -277,6 +277,42 @@ def test_wrong_credentials_and_missing_tables_are_told_apart(postgres: Source) -
         postgres.ask("SELECT 1")
 
 
+@pytest.mark.parametrize("url", ["postgresql://u:s3cret@127.0.0.1:s3cret/x", "postgresql://u:s3cret@127.0.0.1/x?nonsense=1"])
+def test_s18_an_address_with_a_mistake_is_refused_unsaid(url: str) -> None:
+    """A port that is none, or an option that is none, is a mistake of the secret: no crash, no doubt, and nothing of it is repeated."""
+    with pytest.raises(NotPermitted, match="the secret url") as refused:
+        Source(url=url, owner="").ask("SELECT 1")
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("sign", ["\x00", "\ud800"], ids=["nul", "half"])
+def test_what_no_database_takes_is_not_sent(sign: str, source: Source) -> None:
+    """A NUL or half a character, in a value or in the question, is refused in words on both databases."""
+    with pytest.raises(CallInvalid, match=":name holds a sign that no database takes"):
+        source.ask("SELECT :name AS name", name=f"a{sign}")
+    with pytest.raises(CallInvalid, match="The query holds a sign that no database takes"):
+        source.ask(f"SELECT '{sign}'")
+
+
+@pytest.mark.parametrize("start", ["/**/", "--\n", "(", " (", " ", "/*"], ids=range(6))
+def test_s17_no_beginning_of_a_query_takes_long_to_judge(start: str, source: Source) -> None:
+    """Twenty thousand signs that lead to nothing are refused at once: this test would run for years where each is tried in every way."""
+    with pytest.raises(CallInvalid, match="one SELECT"):
+        source.ask(start * (19_000 // len(start)) + "x")
+
+
+@pytest.mark.parametrize("start", ["/* who */ ", "-- who\n", " /**/--\n /* ( */ "])
+def test_a_select_behind_comments_is_a_select(start: str, lite: Source) -> None:
+    """Comments before the question do not matter."""
+    assert lite.ask(f"{start}SELECT 7 AS value")["value"] == 7.0
+
+
+def test_s17_sqlite_makes_no_value_beyond_reason(lite: Source) -> None:
+    """One function that makes a value of hundreds of megabytes would hold the thread past every limit; it is refused."""
+    with pytest.raises(Rejected, match="too big"):
+        lite.ask("SELECT zeroblob(900000000)")
+
+
 def test_no_error_of_the_driver_is_forgotten() -> None:
     """Every error of psycopg becomes one of the contract's."""
     kinds = [one for one in vars(psycopg.errors).values() if isinstance(one, type) and issubclass(one, psycopg.Error)]
