@@ -1,5 +1,7 @@
 """Screen 1: the card. What broke, who owns it, who is affected, what may safely be done; then everything else, quieter."""
 
+import re
+
 from slack_sdk.models.blocks import ActionsBlock, Block, ButtonElement
 
 from bot.slack import text
@@ -31,6 +33,8 @@ from runbooks.value import Moment
 _LINKS = 6
 _SLUG = 80  # a runbook's id has at most so many characters, all ASCII (`runbooks.value.Slug`); a button has room for no more
 _LINES = 6
+_DIGEST = re.compile(r"\b([0-9a-f]{8}:[0-9a-f]{8})(?::[0-9a-f]{8}){6}\b")
+"""A digest in groups. Nobody reads it whole on a card; the timeline has all of it."""
 _MEASURED = 12
 _STANDING = 8
 
@@ -271,7 +275,7 @@ def shown_text(shown: Shown, *, bold: bool = False) -> str:
     if measured.value is not None and (measured.unit or not measured.text):
         value = text.number(measured.value, measured.unit, beside=shown.limit.limit if limit and shown.limit else None)
     else:
-        value = text.line(measured.text, 150)
+        value = text.line(_DIGEST.sub(r"\1…", measured.text), 150)
         title = f"{title}:" if ", " in measured.text else title
     return f"*{title} {value}*{limit}" if bold else f"{title} {value}{limit}"
 

@@ -368,3 +368,12 @@ def test_a_button_that_may_run_at_once_says_so() -> None:
         draw_view(gallery.plan_dialog(approvals=1, approvers="ml-platform", break_glass=glass))["submit"]["text"] for glass in (True, False)
     ]
     assert said == ["Ask, or run with reason", "Ask @ml-platform"]
+
+
+def test_a_digest_on_the_card_is_named_by_how_it_begins() -> None:
+    """64 letters that nobody compares on a phone give way to the first sixteen."""
+    whole = ":".join(["f0b9109d", "b23d6991", *(f"{number:08x}" for number in range(6))])
+    shown = gallery.shown("Evidence kept", None, None, text=f"4 pieces, 73242 bytes, SHA-256 {whole}")
+    said = "\n".join(lines(draw(gallery.card(diagnosis=(shown,))).blocks))
+    assert "Evidence kept: 4 pieces, 73242 bytes, SHA-256 f0b9109d:b23d6991…" in said
+    assert "00000000" not in said
