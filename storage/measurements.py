@@ -1,6 +1,7 @@
 """What diagnostics answered, incident by incident."""
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 
 from sqlalchemy import func, select
 
@@ -48,8 +49,9 @@ def newest(tx: Tx, wanted: Mapping[str, Collection[int]]) -> dict[tuple[int, str
     return found
 
 
-def of_incident(tx: Tx, incident_id: int, *, diagnostic: str | None = None) -> list[Measurement]:
-    """Everything that was measured, in order; of one diagnostic where it is named."""
+def of_incident(tx: Tx, incident_id: int, *, diagnostic: str | None = None, since: datetime | None = None) -> list[Measurement]:
+    """Everything that was measured, in order; of one diagnostic where it is named, and from a moment on where one is given."""
     query = select(table).where(table.c.incident_id == incident_id).order_by(table.c.id)
     query = query if diagnostic is None else query.where(table.c.diagnostic == diagnostic)
+    query = query if since is None else query.where(table.c.measured_at >= since)
     return [value_of(Measurement, row) for row in tx.execute(query)]

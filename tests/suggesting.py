@@ -7,7 +7,7 @@ from actions.testing import RecordingBackend
 from bot.configuration import Configuration
 from bot.duty import Duty
 from bot.engine.worker import Worker
-from bot.flows import act, autonomy, execute, proposals, proposing, speak, undo
+from bot.flows import act, autonomy, execute, proposals, proposing, respond, speak, undo
 from bot.flows.context import Context, Policy, Shelf, person_actor
 from bot.oncall import OnCallFile
 from bot.ports import Press, PressKind, Reply
@@ -145,6 +145,7 @@ class Stage:
         flows = {
             "consider": proposing.consider, "begin_proposed": autonomy.begin, "plan": act.plan, "execute": execute.execute,
             "measure": execute.watch, "undo": undo.undo, "say": speak.say, "redraw": speak.redraw,
+            "diagnose": respond.diagnose,
         }  # fmt: skip
         handlers = {kind: (lambda task, flow=flow: flow(self.ctx, task)) for kind, flow in flows.items()}
         worker = Worker(database=self.ctx.database, handlers=handlers, on_buried=lambda _tx, _task, error: self.fail(error))

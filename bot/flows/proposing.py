@@ -30,7 +30,16 @@ from storage.tasks import Task
 S = SuggestionState
 
 QUIET = timedelta(minutes=30)
-"""After "Not now" or a stop, how long the same action is not proposed again in the same incident."""
+"""After "Not now" or a stop, how long the same action is not proposed again in the same incident.
+
+After one that nobody answered as long, and twice as long after each further one, at most a day: who does not look is not called louder.
+"""
+
+MOST_DOUBLED = 6
+"""Doubled so often, half an hour is more than a day."""
+
+LOOK_BACK = timedelta(hours=1)
+"""How far a look at what was measured goes back beyond `for`: a reason says for how long it has held, up to that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +78,19 @@ def _scene(tx: Tx, ctx: Context, incident_id: int) -> Scene | None:
         return None
     runbook = ctx.shelf.pinned(tx, incident.match.runbook)
     earlier, ran = suggestions.of_incident(tx, incident_id), runs.of_incident(tx, incident_id)
-    asked = {action.propose_when.diagnostic for action in runbook.header.actions if action.propose_when}
+    conditions = [action.propose_when for action in runbook.header.actions if action.propose_when]
+    since = now - LOOK_BACK - timedelta(seconds=max((when.for_ for when in conditions), default=0.0))
     return Scene(
         incident=incident,
         runbook=runbook,
         candidates=tuple(action for action in runbook.header.actions if _may_propose(action, earlier, ran, now=now)),
         standing=tuple(one for one in earlier if one.stands),
-        samples={name: [_sample(found) for found in measurements.of_incident(tx, incident_id, diagnostic=name)] for name in asked},
+        samples={when.diagnostic: _samples(tx, incident_id, when.diagnostic, since=since) for when in conditions},
     )
+
+
+def _samples(tx: Tx, incident_id: int, diagnostic: str, *, since: datetime) -> list[Sample]:
+    return [_sample(found) for found in measurements.of_incident(tx, incident_id, diagnostic=diagnostic, since=since)]
 
 
 def _sample(found: Measurement) -> Sample:
@@ -90,6 +104,9 @@ def _may_propose(action: Action, earlier: Sequence[Suggestion], ran: Sequence[Ac
     mine = [one for one in earlier if one.step == action.id and not one.from_machine]
     answered = {S.DECLINED, S.STOPPED}
     if any(one.stands or (one.state in answered and one.ended_at and now - one.ended_at < QUIET) for one in mine):
+        return False
+    unheard = [one.ended_at for one in mine if one.state is S.EXPIRED and one.ended_at]
+    if unheard and now - max(unheard) < min(QUIET * 2 ** min(len(unheard) - 1, MOST_DOUBLED), timedelta(days=1)):
         return False
     same = [run for run in ran if run.step == action.id]
     started = [run.started_at for run in same if run.started_at is not None and run.state is not RunState.REFUSED]

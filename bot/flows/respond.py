@@ -11,7 +11,7 @@ from bot.settlement import Buried, Postponed, Settled, Settlement
 from runbooks.incident import Incident
 from runbooks.operation import Call, Measurement, OutcomeStatus
 from runbooks.people import Actor, Role
-from runbooks.runbook import Action, Diagnostic
+from runbooks.runbook import Action, Diagnostic, Runbook
 from runbooks.screens import IncidentCard
 from runbooks.severity import Severity
 from runbooks.timeline import EntryKind
@@ -70,13 +70,19 @@ def _posted(tx: Tx, ctx: Context, incident: Incident, location: Location, *, loo
 
 
 def diagnose(ctx: Context, task: Task) -> Settlement:
-    """Run every diagnostic of the pinned runbook at once and keep the results. Reading is harmless, so repeating is."""
-    incident_id, round_ = int(task.args["incident"]), int(task.args["round"])
+    """Run every diagnostic of the pinned runbook at once and keep the results. Reading is harmless, so repeating is.
+
+    A `watch` asks only what the runbook's proposals rest on, and leaves the card as it is.
+    """
+    incident_id, round_, watch = int(task.args["incident"]), int(task.args["round"]), bool(task.args.get("watch"))
 
     def load(tx: Tx) -> tuple[Incident, tuple[Diagnostic, ...], tuple[Action, ...]]:
         incident = incidents.get(tx, incident_id)
-        header = ctx.shelf.pinned(tx, incident.match.runbook).header
-        return incident, header.diagnostics, header.actions
+        runbook = ctx.shelf.pinned(tx, incident.match.runbook)
+        if watch:
+            asked = _asked(runbook)
+            return incident, tuple(one for one in runbook.header.diagnostics if one.id in asked), ()
+        return incident, runbook.header.diagnostics, runbook.header.actions
 
     incident, diagnostics, actions = ctx.read(load)
     if not incident.is_open:
@@ -84,7 +90,7 @@ def diagnose(ctx: Context, task: Task) -> Settlement:
     with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="diagnose") as pool:
         standing = pool.map(lambda action: _standing(ctx, incident, action), actions)
         results = [*pool.map(lambda item: measure(ctx, incident, item), diagnostics), *filter(None, standing)]
-    return Settled(apply=lambda tx: _measured(tx, ctx, incident_id, results, first=round_ == 1))
+    return Settled(apply=lambda tx: _measured(tx, ctx, incident_id, results, first=round_ == 1, watch=watch))
 
 
 def _standing(ctx: Context, incident: Incident, action: Action) -> Measurement | None:
@@ -109,7 +115,7 @@ def measure(ctx: Context, incident: Incident, diagnostic: Diagnostic) -> Measure
     )
 
 
-def _measured(tx: Tx, ctx: Context, incident_id: int, results: list[Measurement], *, first: bool) -> None:
+def _measured(tx: Tx, ctx: Context, incident_id: int, results: list[Measurement], *, first: bool, watch: bool) -> None:
     before, now = incidents.get(tx, incident_id), ctx.now()
     for result in results:
         measurements.add(tx, incident_id, result)
@@ -129,15 +135,21 @@ def _measured(tx: Tx, ctx: Context, incident_id: int, results: list[Measurement]
         if not result.diagnostic.startswith(STATE)
     ]
     if before.is_open:
-        save(tx, before=before, after=before.redrawn(), entries=said if first else [], now=now)
+        if not watch:
+            save(tx, before=before, after=before.redrawn(), entries=said if first else [], now=now)
         _think(tx, ctx, before, now=now)
 
 
 def _think(tx: Tx, ctx: Context, incident: Incident, *, now: datetime) -> None:
     """What was measured may be a reason to propose an action, or no longer one (mission D4)."""
-    if any(action.propose_when is not None for action in ctx.shelf.pinned(tx, incident.match.runbook).header.actions):
+    if _asked(ctx.shelf.pinned(tx, incident.match.runbook)):
         key = f"consider:{incident.id}:{int(now.timestamp() * 1000)}"
         tasks.enqueue(tx, NewTask(key=key, kind="consider", args={"incident": incident.id}, lane=f"consider:{incident.id}"))
+
+
+def _asked(runbook: Runbook) -> frozenset[str]:
+    """The diagnostics that the runbook's proposals rest on."""
+    return frozenset(action.propose_when.diagnostic for action in runbook.header.actions if action.propose_when)
 
 
 def acknowledge(tx: Tx, incident: Incident, *, by: Actor, now: datetime) -> Incident:
@@ -209,17 +221,20 @@ def remeasure(ctx: Context) -> int:
     """Sweep: measure again what is open and not over, so that the card never shows an old number as if it were new.
 
     The more incidents are measured, the more seldom each is; and none is promised a second time while the first promise still waits.
+    After `measure_for` only what the runbook's proposals rest on is measured, as often as before and until somebody mitigates or
+    resolves: a condition that comes true in the second hour is no smaller reason, and an action that has earned it may still begin.
     """
 
     def work(tx: Tx) -> int:
         now, count = ctx.now(), 0
         every = max(ctx.policy.measure_every, timedelta(minutes=incidents.watched(tx) / DIAGNOSES))
         for incident in incidents.due(tx, now, limit=50):
-            later = now + every if now - incident.opened_at < ctx.policy.measure_for else None
-            incidents.wake(tx, incident.id, later)
-            if now - incident.opened_at >= ctx.policy.measure_every:
+            watch = now - incident.opened_at >= ctx.policy.measure_for
+            goes_on = not watch or bool(_asked(ctx.shelf.pinned(tx, incident.match.runbook)))
+            incidents.wake(tx, incident.id, now + every if goes_on else None)
+            if now - incident.opened_at >= ctx.policy.measure_every and not (watch and incident.mitigated_at):
                 slot = int(now.timestamp() // every.total_seconds())
-                key, args = f"diagnose:{incident.id}", {"incident": incident.id, "round": slot}
+                key, args = f"diagnose:{incident.id}", {"incident": incident.id, "round": slot, "watch": watch and goes_on}
                 tasks.enqueue(tx, NewTask(key=f"{key}:{slot}", kind="diagnose", args=args, lane=key, folds=True))
             count += 1
         return count

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.flows import act, autonomy, execute, standing, undo
+from bot.flows import act, autonomy, execute, respond, standing, undo
 from bot.flows.errors import Refused
 from bot.ports import PressKind
 from runbooks.loading import Library
@@ -356,3 +356,66 @@ def _level(stage: Stage) -> Level | None:
     step = stage.book.action("turn-up")
     assert step is not None
     return stage.ctx.read(lambda tx: standing.of_action(tx, stage.ctx, stage.book, step, service="answers", now=stage.clock.now())).level
+
+
+def _rounds(stage: Stage, minutes: int) -> int:
+    """So many minutes of the sweep that measures, each with what it begins; how often somebody was asked."""
+    asked = 0
+    for _ in range(minutes):
+        stage.clock.pass_(seconds=60)
+        respond.remeasure(stage.ctx)
+        asked += stage.work("diagnose")
+        stage.work("consider")
+    return asked
+
+
+def test_s30_what_comes_true_in_the_second_hour_is_proposed(database: Database) -> None:
+    """After its first hour an incident is still watched for what its runbook proposes by, and the card is left alone meanwhile."""
+    stage = Stage(database)
+    stage.ctx.write(lambda tx: incidents.wake(tx, stage.incident.id, stage.clock.now()))
+    stage.answers(0.2)
+    _rounds(stage, 65)
+    revision = stage.ctx.read(lambda tx: incidents.get(tx, stage.incident.id)).revision
+    assert _rounds(stage, 5) == 5
+    assert stage.ctx.read(lambda tx: incidents.get(tx, stage.incident.id)).revision == revision
+    assert stage.proposals() == []
+    stage.answers(0.9)
+    _rounds(stage, 5)
+    (one,) = stage.proposals()
+    assert one.reason == "Load is 90 %, over 50 %, for 2 min now."
+
+
+def test_s30_who_mitigated_is_not_watched_any_more(database: Database) -> None:
+    """Nobody is asked about a mitigated incident after its first hour."""
+    stage = Stage(database)
+    stage.ctx.write(lambda tx: incidents.wake(tx, stage.incident.id, stage.clock.now()))
+    stage.answers(0.2)
+    _rounds(stage, 62)
+    assert _rounds(stage, 3) == 3
+    before = stage.ctx.read(lambda tx: incidents.get(tx, stage.incident.id))
+    stage.ctx.write(lambda tx: incidents.save(tx, before.mitigated(now=stage.clock.now()), was=before.revision))
+    assert _rounds(stage, 5) == 0
+
+
+def test_s30_a_runbook_that_proposes_nothing_is_not_watched(database: Database) -> None:
+    """After its first hour nobody is asked about an incident whose runbook proposes nothing."""
+    stage = Stage(database, propose_when=None, autonomy=None)
+    stage.ctx.write(lambda tx: incidents.wake(tx, stage.incident.id, stage.clock.now()))
+    assert _rounds(stage, 60) > 50
+    _rounds(stage, 2)
+    assert _rounds(stage, 5) == 0
+
+
+def test_s30_what_nobody_answers_is_proposed_ever_more_seldom(database: Database) -> None:
+    """What ran out after half an hour comes again half an hour later, and the next time an hour later: a thread is for people."""
+    stage = Stage(database)
+    stage.measured(*HIGH)
+    made: list[int] = []
+    for minute in range(0, 230, 2):
+        if (one := stage.consider()) and len(stage.proposals()) > len(made):
+            made.append(minute)
+            assert one.state is S.OPEN
+        stage.clock.pass_(seconds=120)
+        autonomy.sweep(stage.ctx)
+        stage.measured(0.9)
+    assert made == [0, 60, 150]
