@@ -140,6 +140,8 @@ class Metrics(OnlyReads):
         found = answer.json()
         if not isinstance(found, Mapping) or found.get("status") != "success" or not isinstance(found.get("data"), Mapping):
             raise Rejected(f"{WHO} does not answer as Prometheus does.")
+        if found.get("isPartial") is True:  # VictoriaMetrics' cluster, where a storage node is out of reach
+            raise Rejected(f"{WHO} answers only in part: some of its storage is out of reach, so no number of it can be trusted now.")
         data: Mapping[str, Json] = found["data"]
         return data
 

@@ -127,6 +127,14 @@ def test_what_is_not_prometheus_is_an_error_and_not_no_data(body: bytes) -> None
         Told(body).ask()
 
 
+def test_a_part_of_an_answer_is_none() -> None:
+    """A cluster that says that some of its storage is out of reach gives no number that a verdict could rest on."""
+    whole = vector(row("0.5"))
+    assert Told(whole.replace(b'"success"', b'"success","isPartial":false')).ask()["value"] == 0.5
+    with pytest.raises(Rejected, match="answers only in part"):
+        Told(whole.replace(b'"success"', b'"success","isPartial":true')).ask()
+
+
 def test_a_query_error_carries_the_servers_words() -> None:
     """What the server says about a bad query reaches the author."""
     with pytest.raises(Rejected, match="parse error"):
