@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,6 +25,8 @@ from actions.contract import (
 from actions.toolkit.wire import Answer, Wire, refuse, retry_after, translated
 from bot.secret import SecretMissing
 from runbooks.operation import Reading
+from tests.parts.answering import answering
+from tests.parts.tls import contexts
 
 NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
 SENSELESS = {"InvalidURL", "UnsupportedProtocol"}
@@ -204,6 +207,16 @@ def test_s17_headers_in_drops_do_not_outlast_the_limit() -> None:
                 Wire(who="It", base=url).send("PUT", "/x", body={}, timeout=0.3)
         finally:
             stop.set()
+
+
+def test_tls_is_spoken_and_a_stranger_s_certificate_is_unreachable(tmp_path: Path) -> None:
+    """With the right authority the answer comes over TLS; with another one no request is sent, and that is certain."""
+    server, client = contexts(tmp_path)
+    with answering(lambda _asked: (200, {"ok": True}), tls=server) as url:
+        secure = url.replace("http://", "https://")
+        assert Wire(who="It", base=secure, verify=client).send("PUT", "/x", body={}, timeout=5).json() == {"ok": True}
+        with pytest.raises(Unreachable):
+            Wire(who="It", base=secure).send("PUT", "/x", body={}, timeout=5)
 
 
 def test_cookies_are_neither_kept_nor_sent() -> None:
