@@ -1,7 +1,6 @@
 """A runbook proposes by itself, as people see it in Slack: a line, a countdown that anyone may stop, a run that happens once."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -211,20 +210,3 @@ def test_s27_a_drills_proposal_acts_in_its_world(allowed: Inside) -> None:
     assert flag(stack), "production was touched"
     world = stack.http.get(f"{stack.simulation}/worlds/drill-{drill.id}/targets/{FLAG}").json()
     assert world["value"] is False
-
-
-def test_d4_more_than_an_hour_ago_is_a_reason(stack: Inside) -> None:
-    """Answers become three times as long: against the hour before, as the metrics have it, the runbook proposes to end the experiment."""
-    for _ in range(4):  # one long step would be a gap in the metrics
-        stack.post("simulation", "/clock/advance", {"seconds": 900})
-    stack.incident_with_card("cost_spike", output_factor=3.5)
-
-    def against_the_past() -> Suggestion | None:
-        return next((one for one in proposals(stack) if one.step == "disable-long-answers"), None)
-
-    one = stack.advance_until(against_the_past, what="the proposal", most=1200)
-    found = re.fullmatch(r"Tokens per answer is [\d,.]+, over 1,800, (\d+) % above the hour before, for .* now\.", one.reason)
-    assert found, one.reason
-    assert 50 <= int(found[1]) < 400
-    message = line(stack, "Look at the plan")
-    assert "above the hour before" in words(message)
