@@ -231,7 +231,7 @@ def test_s26_every_kind_of_tampering_is_found_and_named(stack: Inside, statement
     stack.incident_with_card()
     assert found(stack) == {}
     tampered(stack, *statements)
-    assert [said for where, said in found(stack).items() if where.startswith(place)][0] .startswith(reason)  # noqa: RUF015 - the first is what is said
+    assert [said for where, said in found(stack).items() if where.startswith(place)][0].startswith(reason)  # noqa: RUF015 - the first is what is said
 
 
 def test_s26_a_tail_that_was_cut_is_named(stack: Inside) -> None:
