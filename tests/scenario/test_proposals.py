@@ -1,6 +1,7 @@
 """A runbook proposes by itself, as people see it in Slack: a line, a countdown that anyone may stop, a run that happens once."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -210,3 +211,21 @@ def test_s27_a_drills_proposal_acts_in_its_world(allowed: Inside) -> None:
     assert flag(stack), "production was touched"
     world = stack.http.get(f"{stack.simulation}/worlds/drill-{drill.id}/targets/{FLAG}").json()
     assert world["value"] is False
+
+
+def test_d4_more_than_an_hour_ago_is_a_reason(stack: Inside) -> None:
+    """Answers become three times as long: against the hour before, as the metrics have it, the runbook proposes to end the experiment."""
+    for _ in range(4):  # one long step would be a gap in the metrics
+        stack.post("simulation", "/clock/advance", {"seconds": 900})
+        stack.the.clock.advance(900)  # Muster asks for the past by its own clock
+    stack.settle()
+    stack.incident_with_card("cost_spike", output_factor=3.5)
+
+    def against_the_past() -> Suggestion | None:
+        return next((one for one in proposals(stack) if one.step == "disable-long-answers"), None)
+
+    one = stack.advance_until(against_the_past, what="the proposal", most=1200)
+    found = re.fullmatch(r"Tokens per answer is [\d,.]+, over 1,800, (\d+) % above the hour before, for .* now\.", one.reason)
+    assert found, one.reason
+    assert 50 <= int(found[1]) < 400
+    stack.until(lambda: any("above the hour before" in words(said) for said in stack.thread()), what="the proposal's message", patience=15)
