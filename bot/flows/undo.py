@@ -163,12 +163,13 @@ def not_undone(tx: Tx, ctx: Context, run: ActionRun, reason: str, *, now: dateti
     register.stays(tx, run, now=now)
     runbook = ctx.shelf.pinned(tx, run.runbook)
     people = [person.id for person in ctx.on_call.on_call(runbook.header.owner, now)]
-    said = entry(EntryKind.RUN_UNDO_REFUSED, f"{run.title} was not undone: {reason}", now=now, run=run.id, step=run.step, reason=reason)
+    told = f"{run.title} was not undone: {reason.removeprefix('Not undone: ')}"
+    said = entry(EntryKind.RUN_UNDO_REFUSED, told, now=now, run=run.id, step=run.step, reason=reason)
     note = say(
         key=f"not_undone:{run.id}:{int(now.timestamp() * 1000)}",
         screen="notice",
         incident_id=incident.id,
-        text=f"{run.title} was not undone: {reason} It is still in force; decide by hand.",
+        text=f"{told} It is still in force; decide by hand.",
         mentions=people,
     )
     tasks_too = [note, redraw_run(back, now=now)]

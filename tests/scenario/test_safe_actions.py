@@ -426,7 +426,8 @@ def test_s22_undo_does_not_overwrite_somebody_else(stack: Inside) -> None:
     refused = stack.until(lambda: stack.entries(kind="run.undo_refused"), what="the refusal", patience=10)
     assert "9" in refused[-1].summary
     assert replicas(stack) == 9
-    stack.until(lambda: any("was not undone" in one["text"] for one in stack.thread()), what="the words", patience=10)
+    stack.until(lambda: any("was not undone: " in one["text"] for one in stack.thread()), what="the words", patience=10)
+    assert not any("Not undone" in one["text"] for one in stack.thread()), "the same is said twice"
 
 
 def test_s23_a_reminder_comes_and_at_the_end_it_is_taken_back(stack: Inside) -> None:

@@ -131,7 +131,9 @@ def _ends(line: RunLine, now: Moment) -> str:
 
 def _with_reason(what: str, run: ActionRun) -> str:
     reason = text.line(run.verdict_reason or run.undo_reason or run.reason, _REASON)
-    return text.sentence(f"{what}: {reason}" if reason else what)
+    if reason.startswith("Cancelled by "):
+        return text.sentence(f"{what}{reason.removeprefix('Cancelled')}")
+    return text.sentence(f"{what}: {reason.removeprefix('Not run: ')}" if reason else what)
 
 
 def _at(at: Moment | None, now: Moment) -> str:

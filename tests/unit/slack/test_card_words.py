@@ -228,6 +228,20 @@ def test_a_run_is_one_line_on_the_card(state: RunState, said: str) -> None:
     assert f"*Scale the inference pool out* {said}" in lines(draw(gallery.card(runs=(gallery.line(state),))).blocks)
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        (RunState.CANCELLED, "Cancelled by Ana Silva; nothing was changed.", "was cancelled by Ana Silva; nothing was changed."),
+        (RunState.CANCELLED, "Planned anew with other parameters.", "was cancelled: Planned anew with other parameters."),
+        (RunState.REFUSED, "Not run: INC-42 is resolved.", "was not run: INC-42 is resolved."),
+    ],
+)
+def test_a_reason_does_not_say_again_what_stands_before_it(state: RunState, reason: str, said: str) -> None:
+    """A run that was cancelled or refused says so once."""
+    line = gallery.line(state, verdict_reason="", undo_reason="", reason=reason)
+    assert f"*Scale the inference pool out* {said}" in lines(draw(gallery.card(runs=(line,))).blocks)
+
+
 def test_a_run_without_measurements_says_so() -> None:
     """Missing data is never shown as a number."""
     line = gallery.line(RunState.VERIFYING, samples=(), value_before=None)
