@@ -23,7 +23,7 @@ demo: $(READY)  ## Start Muster with its local workspace and the simulated AI se
 	@$(BIN)/muster demo
 
 test: $(READY) lint  ## Everything that pip alone can bring
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not debian and not slow"
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "not debian and not slow"
 
 test-all: test debian  ## And what Debian's and npm's parts prove
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "debian or slow"  # they wait more than they work
