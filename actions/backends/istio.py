@@ -18,9 +18,9 @@ from actions.kubernetes import access, reach
 from actions.kubernetes.cluster import WHO, Cluster, Permission, Thing, dig
 from actions.kubernetes.names import Resource, named
 from actions.kubernetes.ownership import KEY, changed, key_of
-from actions.kubernetes.writing import Seen, compare_and_set, digest, understood
+from actions.kubernetes.writing import Seen, accepted, compare_and_set, digest
 from actions.operations import RETRIES_CAP, ROUTE_SWITCH
-from actions.toolkit.understood import understood as readable
+from actions.toolkit.understood import understood
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -54,7 +54,7 @@ class Istio:
         self.environment: str | None = environment
         self._cluster, self._namespaces, self._default = cluster, namespaces, default_retries
 
-    @readable(WHO)
+    @understood(WHO)
     def read(self, call: Call, *, timeout: float) -> Reading:
         """All attempts of the route, or its destinations."""
         return self._look(call, timeout).reading
@@ -101,7 +101,7 @@ class Istio:
         annotations = {KEY: key, UNSAID: json.dumps(unsaid) if unsaid else None}  # a null takes an annotation out
         change = {"metadata": {"resourceVersion": seen.version, "annotations": annotations}, "spec": {"http": routes}}
         found = self._cluster.patch(VIRTUAL_SERVICES.path(namespace, name), change, what=_what(call), timeout=timeout)
-        return None if found is None else understood(lambda: self._reading(call, found))
+        return None if found is None else accepted(lambda: self._reading(call, found))
 
     def _reading(self, call: Call, thing: Thing) -> Reading:
         _, _, named_route = self._place(call)

@@ -22,10 +22,10 @@ from actions.kubernetes import access, marks, reach
 from actions.kubernetes.cluster import WHO, Cluster, Permission, Thing, dig
 from actions.kubernetes.names import Resource, named
 from actions.kubernetes.ownership import KEY, changed, key_of
-from actions.kubernetes.writing import Seen, compare_and_set, digest, understood
+from actions.kubernetes.writing import Seen, accepted, compare_and_set, digest
 from actions.operations import MODEL_ROLLBACK
 from actions.redaction import redact
-from actions.toolkit.understood import understood as readable
+from actions.toolkit.understood import understood
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -53,7 +53,7 @@ class KServe:
         self.environment: str | None = environment
         self._cluster, self._namespaces, self._policy = cluster, namespaces, policy or marks.Policy()
 
-    @readable(WHO)
+    @understood(WHO)
     def read(self, call: Call, *, timeout: float) -> Reading:
         """The release that the specification asks for, and those to go back to."""
         return self._look(call, timeout).reading
@@ -105,7 +105,7 @@ class KServe:
             "spec": {"predictor": predictor},
         }
         found = self._cluster.patch(SERVICES.path(namespace, name), change, what=_what(call), timeout=timeout)
-        return None if found is None else understood(lambda: self._reading(found))
+        return None if found is None else accepted(lambda: self._reading(found))
 
     def _reading(self, thing: Thing) -> Reading:
         predictor = dig(thing, "spec", "predictor") or {}

@@ -14,7 +14,7 @@ from actions.kubernetes.rolling import DEPLOYMENTS, Rolling
 from actions.kubernetes.scaling import Limits, Scaling
 from actions.kubernetes.writing import Seen, compare_and_set
 from actions.operations import CLUSTER_SCALE, MODEL_ROLLBACK
-from actions.toolkit.understood import understood as readable
+from actions.toolkit.understood import understood
 from runbooks.operation import Call, Operation, Proposal, Reading
 from runbooks.value import Json
 
@@ -45,7 +45,7 @@ class Kubernetes:
         self._scaling = Scaling(cluster, bounds=bounds or {}, namespaces=namespaces)
         self._rolling = Rolling(cluster, DEPLOYMENTS, policy=policy or marks.Policy(), interrupt=interrupt, namespaces=namespaces)
 
-    @readable(WHO)
+    @understood(WHO)
     def read(self, call: Call, *, timeout: float) -> Reading:
         """How many replicas are wanted, or which release."""
         return self._part(call).look(call, timeout).reading

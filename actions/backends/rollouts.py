@@ -15,9 +15,9 @@ from actions.kubernetes.history import ROLLOUT
 from actions.kubernetes.names import Resource, named
 from actions.kubernetes.ownership import KEY, changed, key_of
 from actions.kubernetes.rolling import Rolling, Sort
-from actions.kubernetes.writing import Seen, compare_and_set, digest, understood
+from actions.kubernetes.writing import Seen, accepted, compare_and_set, digest
 from actions.operations import MODEL_ROLLBACK
-from actions.toolkit.understood import understood as readable
+from actions.toolkit.understood import understood
 from runbooks.operation import Argument, ArgumentType, Call, Operation, Proposal, Reading
 from runbooks.severity import Tier
 from runbooks.value import Json
@@ -117,7 +117,7 @@ class Switching:
         else:
             change = {"metadata": {**on, "annotations": {KEY: key}}, "spec": {"paused": value["paused"]}}
         found = self._cluster.patch(path, change, what=_what(call), timeout=timeout)
-        return None if found is None else understood(lambda: _reading(call, found))
+        return None if found is None else accepted(lambda: _reading(call, found))
 
 
 class Rollouts:
@@ -136,7 +136,7 @@ class Rollouts:
         self._rolling = Rolling(cluster, SORT, policy=policy or marks.Policy(), interrupt=True, namespaces=namespaces)
         self._switching = Switching(cluster, namespaces=namespaces)
 
-    @readable(WHO)
+    @understood(WHO)
     def read(self, call: Call, *, timeout: float) -> Reading:
         """Which release is wanted, or how the switch stands."""
         return self._part(call).look(call, timeout).reading

@@ -14,7 +14,7 @@ from actions.kubernetes.marks import Policy, proposal
 from actions.kubernetes.names import Resource, named
 from actions.kubernetes.ownership import KEY, changed
 from actions.kubernetes.scaling import WORKLOADS
-from actions.kubernetes.writing import Seen, unchanged, understood
+from actions.kubernetes.writing import Seen, accepted, unchanged
 from runbooks.operation import Call, Proposal, Reading
 from runbooks.value import Json
 
@@ -87,7 +87,7 @@ class Rolling:
         found = self._cluster.patch(self._sort.resource.path(namespace, name), change, what=self._what(call), timeout=left())
         if found is None:
             return None
-        return understood(lambda: self._reading(History(scheme=past.scheme, owner=found, sets=past.sets)))
+        return accepted(lambda: self._reading(History(scheme=past.scheme, owner=found, sets=past.sets)))
 
     def _history(self, thing: Thing, namespace: str, timeout: float) -> History:
         if not dig(thing, "spec", "template"):  # it stands elsewhere, and so do its releases

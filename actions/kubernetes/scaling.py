@@ -14,7 +14,7 @@ from actions.kinds import Options
 from actions.kubernetes.cluster import MANAGER, WHO, Cluster, Permission, Thing, dig
 from actions.kubernetes.names import Resource, named
 from actions.kubernetes.ownership import KEY, changed, key_of, records_scaling
-from actions.kubernetes.writing import Seen, digest, understood
+from actions.kubernetes.writing import Seen, accepted, digest
 from runbooks.operation import Call, Proposal, Reading
 from runbooks.value import Json
 
@@ -188,7 +188,7 @@ class Scaling:
         }
         what = f"{AUTOSCALER.word} {namespace}/{name}"
         found = self._cluster.patch(AUTOSCALER.path(namespace, name), change, what=what, timeout=timeout)
-        return None if found is None else understood(lambda: _autoscaler_reading(found, seen.reading.facts))
+        return None if found is None else accepted(lambda: _autoscaler_reading(found, seen.reading.facts))
 
 
 def hindered(call: Call, reading: Reading) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from actions.comparing import deadline, same
 from actions.contract import BackendError, Conflict, OutcomeUnknown, Rejected, Unreachable
 from actions.kubernetes.cluster import WHO, Thing, dig
-from actions.toolkit.understood import understood as readable
+from actions.toolkit.understood import understood
 from runbooks.operation import Call, Reading
 from runbooks.value import Json
 
@@ -72,7 +72,7 @@ def compare_and_set(
             raise Conflict(f"Someone else changed {call.target} meanwhile.", current=seen.reading)
         if not seen.version:  # a write that names none would overwrite whatever is there
             raise Unreachable(f"{WHO} describes {call.target} without its resourceVersion, so it was not written. Nothing was changed.")
-        with readable(WHO):
+        with understood(WHO):
             written = send(seen, left())
         if written is not None:
             return written
@@ -87,20 +87,20 @@ def unchanged(look: Callable[[], T]) -> T:
         BackendError: any other error of the look, as it is.
     """
     try:
-        with readable(WHO):
+        with understood(WHO):
             return look()
     except OutcomeUnknown as error:
         raise Unreachable(f"{error} Nothing was changed.") from error
 
 
-def understood(read: Callable[[], Reading]) -> Reading:
+def accepted(read: Callable[[], Reading]) -> Reading:
     """The reading of what the server answered to a change; one that cannot be read was a change all the same.
 
     Raises:
         OutcomeUnknown: it cannot be read.
     """
     try:
-        with readable(WHO):
+        with understood(WHO):
             return read()
     except BackendError as error:
         raise OutcomeUnknown(f"{WHO} accepted the change and answered something that cannot be read.") from error
