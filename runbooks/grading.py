@@ -1,7 +1,7 @@
 """When a drill falls due, and how it went (mission H). Teams are graded, never people."""
 
 import hashlib
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from runbooks.calendar import business_moment, quarter_end, quarter_start
@@ -40,8 +40,10 @@ def _place(runbook_id: str) -> int:
     return int.from_bytes(hashlib.sha256(runbook_id.encode()).digest()[:4], "big")
 
 
-def grade(plan: DrillPlan, *, incident: Incident, runs: Sequence[ActionRun], entries: Sequence[Entry]) -> tuple[Finding, ...]:
-    """What the drill showed against its pass marks, expected and forbidden actions. It passes when every finding does."""
+def grade(
+    plan: DrillPlan, *, incident: Incident, runs: Sequence[ActionRun], entries: Sequence[Entry], titles: Mapping[str, str]
+) -> tuple[Finding, ...]:
+    """What the drill showed against its pass marks, expected and forbidden actions by their `titles`; passed when every finding is."""
     done = [run for run in runs if run.executed_at is not None]
     return (
         _in_time("Acknowledged", incident.opened_at, incident.acknowledged_at, plan.pass_if.acknowledged),
@@ -52,8 +54,8 @@ def grade(plan: DrillPlan, *, incident: Incident, runs: Sequence[ActionRun], ent
             plan.pass_if.first_action,
         ),
         _in_time("Verified", incident.opened_at, _verified_at(runs), plan.pass_if.verified),
-        *(_expected(step, done) for step in plan.expected),
-        *(_forbidden(step, done) for step in plan.forbidden),
+        *(_expected(step, titles.get(step, step), done) for step in plan.expected),
+        *(_forbidden(step, titles.get(step, step), done) for step in plan.forbidden),
         *_blocked(entries),
     )
 
@@ -73,14 +75,14 @@ def _verified_at(runs: Sequence[ActionRun]) -> datetime | None:
     return min((run.verdict_at for run in runs if run.verdict is Verdict.VERIFIED and run.verdict_at), default=None)
 
 
-def _expected(step: str, done: Sequence[ActionRun]) -> Finding:
+def _expected(step: str, title: str, done: Sequence[ActionRun]) -> Finding:
     ran = [run for run in done if run.step == step]
-    return Finding(passed=bool(ran), step=step, text=f"Expected action {step} {'was run' if ran else 'was not run'}.")
+    return Finding(passed=bool(ran), step=step, text=f"{title} was expected, and was {'run' if ran else 'not run'}.")
 
 
-def _forbidden(step: str, done: Sequence[ActionRun]) -> Finding:
+def _forbidden(step: str, title: str, done: Sequence[ActionRun]) -> Finding:
     ran = [run for run in done if run.step == step]
-    return Finding(passed=not ran, step=step, text=f"Forbidden action {step} {'was run' if ran else 'was left alone'}.")
+    return Finding(passed=not ran, step=step, text=f"{title} was forbidden, and was {'run' if ran else 'left alone'}.")
 
 
 def _blocked(entries: Sequence[Entry]) -> list[Finding]:

@@ -10,6 +10,7 @@ from bot.flows.context import Context
 from bot.flows.records import entry, redraw_run, save, say
 from bot.flows.rights import release_locks
 from bot.flows.sweeping import PUT_OFF, each
+from bot.flows.wording import name_of
 from bot.settlement import Settled, Settlement
 from runbooks.alert import Alert, AlertStatus
 from runbooks.calendar import business_moment, quarter_of
@@ -256,7 +257,9 @@ def abort(tx: Tx, ctx: Context, drill: Drill, *, by: Actor, now: datetime, reaso
     """Anyone may end a drill at once; an aborted one is not graded. A second time changes nothing."""
     if drill.state is not DrillState.RUNNING:
         return drill
-    return _close(tx, ctx, drill, state=DrillState.ABORTED, findings=(), by=by, now=now, reason=reason or f"Aborted by {by.id}.")
+    return _close(
+        tx, ctx, drill, state=DrillState.ABORTED, findings=(), by=by, now=now, reason=reason or f"Aborted by {name_of(ctx, by.id)}."
+    )
 
 
 def finish(tx: Tx, ctx: Context, drill: Drill, *, by: Actor, now: datetime, reason: str) -> Drill:
@@ -273,6 +276,7 @@ def finish(tx: Tx, ctx: Context, drill: Drill, *, by: Actor, now: datetime, reas
         incident=incidents.get(tx, drill.incident_id),
         runs=runs.of_incident(tx, drill.incident_id),
         entries=timeline.of(tx, drill.incident_id),
+        titles={action.id: action.title for action in runbook.header.actions},
     )
     state = DrillState.PASSED if all(finding.passed for finding in findings) else DrillState.FAILED
     return _close(tx, ctx, drill, state=state, findings=findings, by=by, now=now, reason=reason)
@@ -341,7 +345,9 @@ def move(tx: Tx, ctx: Context, drill: Drill, *, to: datetime, by: Actor, now: da
             raise TransitionRefused("Choose a day after today, at most two weeks later: a re-drill belongs to its incident.")
     elif to <= now or quarter_of(to, zone=zone) != drill.slot:
         raise TransitionRefused(f"Choose a day after today within {drill.slot}; a quarter without a drill is a gap.")
-    moved = drill.model_copy(update={"state": DrillState.PLANNED, "due_at": to, "asked_at": None, "reason": f"Moved by {by.id}."})
+    moved = drill.model_copy(
+        update={"state": DrillState.PLANNED, "due_at": to, "asked_at": None, "reason": f"Moved by {name_of(ctx, by.id)}."}
+    )
     drills.save(tx, moved, was=drill.state, next_at=to)
     return moved
 

@@ -72,7 +72,7 @@ def resolve(
     save(tx, before=before, after=after, entries=said, now=now, tasks_too=upstream_tasks(after, "resolve", by))
     stop.drop(tx, ctx, after, reason=f"{after.ref} is resolved; nothing was changed.", now=now)
     if after.drill_id is not None:
-        rehearse.finish(tx, ctx, drills.get(tx, after.drill_id), by=by, now=now, reason=f"Resolved by {by.id}.")
+        rehearse.finish(tx, ctx, drills.get(tx, after.drill_id), by=by, now=now, reason=f"Resolved by {name_of(ctx, by.id)}.")
         return {}
     review = open_review(tx, ctx, after, now=now)
     again = rehearse.plan_again(tx, ctx, after, now=now)

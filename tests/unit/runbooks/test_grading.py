@@ -47,6 +47,10 @@ def drilled(acknowledged: float | None = 3) -> Incident:
     return incident(opened_at=NOW) if acknowledged is None else incident(opened_at=NOW).acknowledged(by="ana", now=after(acknowledged))
 
 
+TITLES = {"scale-out": "Scale out", "previous-release": "Roll back the release"}
+"""How a person knows the actions."""
+
+
 def failed(findings: tuple[Finding, ...]) -> list[str]:
     """What the drill failed by."""
     return [finding.text for finding in findings if not finding.passed]
@@ -54,7 +58,7 @@ def failed(findings: tuple[Finding, ...]) -> list[str]:
 
 def test_a_drill_done_right_passes() -> None:
     """Acknowledged, acted and verified in time, the expected action run and the forbidden one left alone."""
-    findings = grade(plan(), incident=drilled(), runs=[done()], entries=[])
+    findings = grade(plan(), incident=drilled(), runs=[done()], entries=[], titles=TITLES)
     assert failed(findings) == []
     assert findings[0].text == "Acknowledged after 3 min, within the mark of 5 min."
 
@@ -67,31 +71,35 @@ def test_a_drill_done_right_passes() -> None:
         (drilled(), [done(at=11)], "First action after 11 min, later than the mark of 10 min."),
         (drilled(), [done(verified=16)], "Verified after 16 min, later than the mark of 15 min."),
         (drilled(), [done(verified=None, state=RunState.FAILED)], "Verified: never; the mark was 15 min."),
-        (drilled(), [done(), done("previous-release", verified=None, state=RunState.FAILED)], "Forbidden action previous-release was run."),
-        (drilled(), [done("cap-retries")], "Expected action scale-out was not run."),
+        (
+            drilled(),
+            [done(), done("previous-release", verified=None, state=RunState.FAILED)],
+            "Roll back the release was forbidden, and was run.",
+        ),
+        (drilled(), [done("cap-retries")], "Scale out was expected, and was not run."),
     ],
 )
 def test_each_way_to_fail_is_named(incident_: Incident, runs: list[ActionRun], says: str) -> None:
     """One thing done wrong fails the drill by that one finding, in a sentence with the figures."""
-    assert failed(grade(plan(), incident=incident_, runs=runs, entries=[])) == [says]
+    assert failed(grade(plan(), incident=incident_, runs=runs, entries=[], titles=TITLES)) == [says]
 
 
 def test_what_was_planned_and_not_done_does_not_count() -> None:
     """A run that was refused or cancelled is neither the expected action nor the forbidden one."""
     runs = [run(step="scale-out", state=RunState.CANCELLED), run(step="previous-release", state=RunState.REFUSED)]
-    says = failed(grade(plan(), incident=drilled(), runs=runs, entries=[]))
-    assert "Expected action scale-out was not run." in says
-    assert not any("previous-release" in text for text in says)
+    says = failed(grade(plan(), incident=drilled(), runs=runs, entries=[], titles=TITLES))
+    assert "Scale out was expected, and was not run." in says
+    assert not any("Roll back" in text for text in says)
 
 
 def test_a_proof_stands_though_the_action_was_taken_back() -> None:
     """A mitigation that was verified and has ended since was verified: the drill's end takes all of them back."""
-    assert failed(grade(plan(), incident=drilled(), runs=[done(state=RunState.UNDONE)], entries=[])) == []
+    assert failed(grade(plan(), incident=drilled(), runs=[done(state=RunState.UNDONE)], entries=[], titles=TITLES)) == []
 
 
 def test_a_mark_that_is_not_set_fails_nobody() -> None:
     """Without pass marks only expected and forbidden actions count."""
-    findings = grade(plan(pass_if={}, expected=()), incident=drilled(None), runs=[], entries=[])
+    findings = grade(plan(pass_if={}, expected=()), incident=drilled(None), runs=[], entries=[], titles=TITLES)
     assert failed(findings) == []
 
 
@@ -101,7 +109,7 @@ def test_refused_attempts_are_told_and_fail_nobody() -> None:
         kind=EntryKind.RUN_REFUSED, occurred_at=NOW, actor=MUSTER, summary="Not run: too soon.", payload={"step": "scale-out"},
         incident_id=1, seq=1, recorded_at=NOW, digest="d", previous="p", hash="h",
     )  # fmt: skip
-    findings = grade(plan(), incident=drilled(), runs=[done()], entries=[refused])
+    findings = grade(plan(), incident=drilled(), runs=[done()], entries=[refused], titles=TITLES)
     assert failed(findings) == []
     assert (findings[-1].text, findings[-1].step) == ("Refused on the way: Not run: too soon.", "scale-out")
 
@@ -112,7 +120,7 @@ def test_earlier_is_never_worse(acknowledged: float, action: float, verified: fl
 
     def fails(shift: float) -> set[int]:
         runs = [done(at=max(action - shift, 0), verified=max(verified - shift, 0))]
-        findings = grade(plan(), incident=drilled(max(acknowledged - shift, 0)), runs=runs, entries=[])
+        findings = grade(plan(), incident=drilled(max(acknowledged - shift, 0)), runs=runs, entries=[], titles=TITLES)
         return {place for place, finding in enumerate(findings) if not finding.passed}
 
     assert fails(sooner) <= fails(0)
