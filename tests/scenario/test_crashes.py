@@ -430,7 +430,8 @@ def test_stopped_past_its_lease(shared: Stack) -> None:
         shared.http.post(f"{shared.simulation}/chaos", json={"mode": "none"})
         second_replica(shared)
         shared.leases_run_out()
-        shared.until(lambda: in_state(shared, RunState.VERIFYING, RunState.UNKNOWN), what="the take-over", patience=60)
+        taken = (RunState.VERIFYING, RunState.UNKNOWN, RunState.VERIFIED)
+        shared.advance_until(lambda: in_state(shared, *taken), what="the take-over")  # a busy machine may make it look twice
     finally:
         sleeper.send_signal(signal.SIGCONT)
     drive(shared, lambda: in_state(shared, RunState.VERIFIED), what="the verdict")
